@@ -1,0 +1,1 @@
+"""Effects: asyncio, processes, sockets, disk. Nothing here decides anything."""
