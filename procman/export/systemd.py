@@ -1,0 +1,103 @@
+"""systemd units: a target for the app, one for each type, a unit for each process.
+
+Where honcho's are wrong (`systemd-analyze verify` and systemd's own reading of them):
+a quote inside an assignment is not a quote to systemd, so `A='b c'` became `'b`, and `%` and `\\`
+were read as specifiers and escapes; `$` in a command was systemd's, not the shell's; a quote in a
+command ended it; `KillMode=process` left the children of a shell behind; and five crashes within
+ten seconds, half a second at systemd's pace, were the end of the app.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from procman.export.base import CONTROL, HonchoExport, Process, RenderedFile
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Iterable, Sequence
+
+TEMPLATES = {
+    "master.target": """\
+[Unit]
+Description={{ app }}
+Wants={{ master_wants }}
+
+[Install]
+WantedBy=multi-user.target
+""",
+    "process_master.target": """\
+[Unit]
+Description={{ process_master_name }}
+PartOf={{ app }}.target
+Wants={{ process_master_wants }}
+""",
+    "process.service": """\
+[Unit]
+Description={{ app }} {{ process.name }}
+PartOf={{ process_master_name }}.target
+After=network.target
+# Tried again for ever, once a second: a crash is no reason to give the app up.
+StartLimitIntervalSec=0
+
+[Service]
+User={{ user }}
+WorkingDirectory={{ app_root | percentescape }}
+{% for k, v in process.env.items() -%}
+Environment={{ (k ~ '=' ~ v) | assignment }}
+{% endfor -%}
+ExecStart={{ shell | percentescape }} -lc {{ process.cmd | argument }}
+Restart=always
+RestartSec=1
+StandardInput=null
+StandardOutput=journal
+StandardError=journal
+SyslogIdentifier=%n
+KillMode=control-group
+TimeoutStopSec=10
+
+[Install]
+WantedBy={{ process_master_name }}.target
+""",
+}
+
+
+class Export:
+    """honcho's interface of an exporter."""
+
+    def __init__(self, template_dir: str | None = None) -> None:
+        self._export = HonchoExport(
+            "systemd",
+            TEMPLATES,
+            template_dir=template_dir,
+            filters={"assignment": assignment, "argument": argument},
+        )
+
+    def render(
+        self, processes: Sequence[Process], context: dict[str, object]
+    ) -> Iterable[RenderedFile]:
+        """The units of all processes."""
+        return self._export.render(processes, context)
+
+
+def assignment(text: str) -> str:
+    """`NAME=value` for `Environment=`: bare where a shell would have it so, else in quotes."""
+    if shlex.quote(text) == text:
+        return text.replace("%", "%%")
+    return '"' + _escaped(text).replace('"', '\\"') + '"'
+
+
+def argument(text: str) -> str:
+    """One word of `ExecStart=`, which must not expand `$`: that is the shell's business."""
+    return "'" + _escaped(text).replace("'", "\\'").replace("$", "$$") + "'"
+
+
+def _escaped(text: str) -> str:
+    """systemd.syntax(7): C escapes in quotes of both kinds, and `%` begins a specifier."""
+    text = text.replace("\\", "\\\\").replace("%", "%%")
+    return CONTROL.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    return {"\n": "\\n", "\t": "\\t"}.get(match[0], f"\\x{ord(match[0]):02x}")
