@@ -1,0 +1,137 @@
+"""Config vars from `.env` files: python-dotenv's syntax, strict, and `${VAR}` without surprises."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from procman.errors import InputError
+
+if TYPE_CHECKING:
+    from dotenv.parser import Binding
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+# `$5` and `$VAR` stay as they are: passwords and prices contain them. A default may hold one more
+# reference, as in `${URL:-http://${HOST}}`.
+_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_.]*)(?::-((?:\$\{[^{}]*\}|[^}])*))?\}")
+_LINE_END = re.compile(r"\r\n|\n|\r")
+
+_ASSIGN = "write NAME=value; NAME= is an empty value"
+_QUOTE = (
+    "close the quotes and write nothing but a comment after them; inside, escape as \\\" or \\'"
+)
+
+
+def parse_dotenv(data: bytes, path: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """The bindings of one file, in file order; of two for one name the later counts.
+
+    `export K=v`, `EMPTY=`, quotes, values of several lines in quotes and `#` inside values are
+    python-dotenv's. `${VAR}` and `${VAR:-default}` are replaced, once, by the file's earlier
+    bindings, else by `environ`; the default counts when the variable is unset or empty, as in a
+    shell, and without one it is empty. Single-quoted values are literal. CRLF and a byte order
+    mark are read over.
+
+    Raises InputError with path, line and hint. No error quotes what stands in the file: a line
+    that is broken may well be the second line of a private key.
+    """
+    if not data:
+        return {}
+    from io import StringIO
+
+    from dotenv.parser import parse_stream  # 10 ms and more that an app without .env is spared
+
+    text = _decode(data, path)
+    config_vars: dict[str, str] = {}
+    for binding in parse_stream(StringIO(text, newline="")):
+        line = _line_of(binding)
+        if binding.error:
+            raise _broken(binding, path, line)
+        if binding.key is None:
+            continue  # a comment or a blank line
+        if not _NAME.fullmatch(binding.key):
+            hint = "a name has letters, digits, _, . and - only"
+            raise InputError("not a variable's name", path=path, line=line, hint=hint)
+        if binding.value is None:
+            raise InputError("there is no '='", path=path, line=line, hint=_ASSIGN)
+        value = binding.value
+        if not _is_single_quoted(binding):
+            value = _expand(value, config_vars, environ)
+        config_vars[binding.key] = value
+    return config_vars
+
+
+def merge_config_vars(
+    files: Sequence[Mapping[str, str]], environ: Mapping[str, str], *, override: bool
+) -> dict[str, str]:
+    """One environment of the files' bindings and the caller's: later files win over earlier ones.
+
+    The caller's environment wins over all files, so that `DEBUG=1 procman start` does what it
+    says; with `override` the files win, foreman's rule.
+    """
+    merged: dict[str, str] = {}
+    for bindings in files:
+        merged.update(bindings)
+    return {**environ, **merged} if override else {**merged, **environ}
+
+
+def _decode(data: bytes, path: str) -> str:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        hint = "save it as UTF-8; in PowerShell: Set-Content -Encoding utf8"
+        raise InputError("this is UTF-16, not UTF-8", path=path, line=1, hint=hint)
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = 1 + _count_lines(data[: error.start].decode())
+        raise InputError(
+            "this is not UTF-8", path=path, line=line, hint="save it as UTF-8"
+        ) from None
+    if "\0" in text:
+        line = 1 + _count_lines(text.partition("\0")[0])
+        hint = "remove it; no variable can hold one"
+        raise InputError("there is a NUL byte", path=path, line=line, hint=hint)
+    return text.replace("\r\n", "\n")
+
+
+def _line_of(binding: Binding) -> int:
+    """Where the binding begins; python-dotenv counts the blank lines before it as its own."""
+    text = binding.original.string
+    blank = text[: len(text) - len(text.lstrip())]
+    return binding.original.line + _count_lines(blank)
+
+
+def _count_lines(text: str) -> int:
+    return len(_LINE_END.findall(text))
+
+
+def _is_single_quoted(binding: Binding) -> bool:
+    """No name holds `=`, so the first one begins the value."""
+    return binding.original.string.partition("=")[2].lstrip().startswith("'")
+
+
+def _expand(value: str, earlier: Mapping[str, str], environ: Mapping[str, str]) -> str:
+    """Once: a reference inside a variable's value is text, whoever wrote it there."""
+
+    def replacement(match: re.Match[str]) -> str:
+        name, default = match[1], match[2]
+        found = earlier.get(name, environ.get(name, ""))
+        return found or _expand(default or "", earlier, environ)
+
+    return _REFERENCE.sub(replacement, value)
+
+
+def _broken(binding: Binding, path: str, line: int) -> InputError:
+    """What python-dotenv could not read, told apart by its shape."""
+    text = binding.original.string.strip()
+    name, equals, value = text.partition("=")
+    if not equals:
+        hint = _ASSIGN + "; a value of several lines stands in double quotes"
+        return InputError("there is no 'NAME=value'", path=path, line=line, hint=hint)
+    if not name.strip():
+        return InputError("there is no name before '='", path=path, line=line, hint=_ASSIGN)
+    if value.lstrip().startswith(("'", '"')):
+        message = "the quotes are not closed, or text follows them"
+        return InputError(message, path=path, line=line, hint=_QUOTE)
+    hint = "a name is one word: write NAME=value"
+    return InputError("the name has blanks in it", path=path, line=line, hint=hint)

@@ -1,0 +1,208 @@
+"""Reads a Procfile: which process types there are, and what is wrong with the lines that are none.
+
+An entry is honcho's, `^([A-Za-z0-9_-]+):\\s*(.+)$`, with a name of up to 128 characters (Heroku's
+Platform API). Eleven of twelve Procfile tools drop any other line in silence; here each becomes a
+Problem that says how it was probably meant.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from procman.errors import InputError
+
+LONGEST_NAME = 128
+
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_ENTRY = re.compile(r"([A-Za-z0-9_-]+):\s*(.+)")
+# Near misses, and how they were meant.
+_NO_COMMAND = re.compile(r"([A-Za-z0-9_-]+):\s*")
+_BLANK_BEFORE_COLON = re.compile(r"([A-Za-z0-9_-]+)\s+:\s*(.+)")
+_VARIABLE = re.compile(r"(?:export\s+)?[A-Z_][A-Z0-9_]*=.*")
+_EQUALS = re.compile(r"([A-Za-z0-9_-]+)\s*=\s*(.+)")
+_NO_COLON = re.compile(r"([A-Za-z0-9_-]+)\s+(.+)")
+
+_EXAMPLE = "write `web: python app.py`"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong at a line (from 1; None means the whole file). Only a fatal one stops start."""
+
+    line: int | None
+    message: str
+    hint: str | None
+    fatal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Procfile:
+    """A Procfile as far as it could be read.
+
+    `commands` maps each process type to its command, in file order, and `lines` to the line where
+    it begins. Problems are in the order of their lines.
+    """
+
+    path: str
+    commands: dict[str, str]
+    lines: dict[str, int]
+    problems: tuple[Problem, ...]
+
+    def require_valid(self) -> None:
+        """Raise InputError, with place and hint, for the first fatal problem."""
+        for problem in self.problems:
+            if problem.fatal:
+                raise InputError(
+                    problem.message, path=self.path, line=problem.line, hint=problem.hint
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A logical line: the number of its first physical line, and its text, or why it has none."""
+
+    number: int
+    text: str
+    problem: Problem | None = None
+
+
+def parse_procfile(data: bytes, path: str) -> Procfile:
+    """Read a Procfile; whatever the bytes are, the answer is a value and nothing is raised.
+
+    A line that ends in a backslash goes on in the next, as in a shell: the backslash and the line
+    end vanish and nothing takes their place, so a blank before the backslash or the indentation of
+    the next line keeps two words apart. `\\\\` at the end of a line is a backslash and ends it. A
+    comment is never continued. A continued line counts by its first line's number. Lines end with
+    LF, CRLF or CR; a byte order mark is skipped; blanks around a command go.
+    """
+    commands: dict[str, str] = {}
+    lines: dict[str, int] = {}
+    problems: list[Problem] = []
+    for line in _logical_lines(data):
+        if line.problem is not None:
+            problems.append(line.problem)
+        stripped = line.text.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        match = _ENTRY.fullmatch(line.text)
+        if match is None or len(match[1]) > LONGEST_NAME or not match[2].strip():
+            problems.append(_explain(line))
+        elif match[1] in commands:
+            problems.append(_duplicate(match[1], line.number, lines[match[1]]))
+        else:
+            commands[match[1]] = match[2].strip()
+            lines[match[1]] = line.number
+    if not commands and not any(problem.fatal for problem in problems):
+        problems.append(Problem(None, "there is no process type in it", _EXAMPLE, fatal=True))
+    return Procfile(path, commands, lines, tuple(problems))
+
+
+def _logical_lines(data: bytes) -> Iterator[_Line]:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        hint = "save it as UTF-8; in PowerShell: Set-Content -Encoding utf8"
+        yield _Line(1, "", Problem(1, "this is UTF-16, not UTF-8", hint, fatal=True))
+        return
+    physical = _LINE_END.split(data.removeprefix(b"\xef\xbb\xbf"))
+    number = 0
+    while number < len(physical):
+        first = number
+        pieces: list[bytes] = []
+        going_on = True
+        while going_on and number < len(physical):
+            piece = physical[number]
+            number += 1
+            going_on = _goes_on(piece) and not (not pieces and piece.lstrip().startswith(b"#"))
+            pieces.append(piece[:-1] if going_on else piece)
+        yield _decode(first + 1, pieces, unfinished=going_on)
+
+
+def _goes_on(piece: bytes) -> bool:
+    return (len(piece) - len(piece.rstrip(b"\\"))) % 2 == 1
+
+
+def _decode(number: int, pieces: list[bytes], unfinished: bool) -> _Line:
+    if pieces[0].lstrip().startswith(b"#"):
+        return _Line(number, "")  # in any encoding: nobody reads it
+    for offset, piece in enumerate(pieces):
+        line = number + offset
+        if b"\0" in piece:
+            hint = "remove it; no program can be given one"
+            return _Line(number, "", Problem(line, "there is a NUL byte", hint, fatal=True))
+        try:
+            piece.decode()
+        except UnicodeDecodeError as error:
+            message = f"this is not UTF-8, from byte {error.start + 1} of the line"
+            return _Line(number, "", Problem(line, message, "save it as UTF-8", fatal=True))
+    text = b"".join(pieces).decode()
+    if unfinished:
+        message = "the last line ends in a backslash, and nothing follows"
+        problem = Problem(number, message, "remove the backslash", fatal=False)
+        return _Line(number, text, problem)
+    return _Line(number, text)
+
+
+def _duplicate(name: str, line: int, first: int) -> Problem:
+    message = f"process type {name!r} is defined twice, first in line {first}"
+    return Problem(line, message, "give one of them another name, or remove it", fatal=True)
+
+
+def _explain(line: _Line) -> Problem:
+    message, hint = _near_miss(line.text)
+    return Problem(line.number, message, hint, fatal=False)
+
+
+def _near_miss(text: str) -> tuple[str, str]:
+    """What is wrong with a line that is no entry, and how it was probably meant."""
+    if text[0].isspace():
+        inner = text.strip()
+        if _ENTRY.fullmatch(inner):
+            return "an entry begins with its name, not with blanks", f"write `{_cut(inner)}`"
+        hint = "to go on with the line above, end it with a backslash and no blank after it"
+        return _not_an_entry(inner), hint
+    if match := _NO_COMMAND.fullmatch(text):
+        return f"process type {_shown(match[1])} has no command", _corrected(match[1], "COMMAND")
+    if match := _ENTRY.fullmatch(text):
+        message = f"the name has {len(match[1])} characters"
+        return message, f"a name has at most {LONGEST_NAME} characters"
+    if match := _BLANK_BEFORE_COLON.fullmatch(text):
+        return "there is a blank before the colon", _corrected(match[1], match[2])
+    if text.startswith(("//", ";")):
+        return _not_an_entry(text), "a comment begins with #"
+    if _VARIABLE.fullmatch(text):  # its value may be a secret: unsaid
+        name = text.partition("=")[0]
+        return f"{_shown(name)} is a config var, no process type", "config vars go in .env"
+    if match := _EQUALS.fullmatch(text):
+        return "there is '=' where a colon belongs", _corrected(match[1], match[2])
+    name, colon, command = text.partition(":")
+    if colon and name.strip() and command.strip():
+        return _bad_name(name.strip(), command.strip())
+    if (match := _NO_COLON.fullmatch(text)) and not colon:
+        return "there is no colon", _corrected(match[1], match[2])
+    return _not_an_entry(text), _EXAMPLE
+
+
+def _bad_name(name: str, command: str) -> tuple[str, str]:
+    """`my worker` and `a.b` become `my-worker` and `a-b`; from a quoted name the quotes go."""
+    message = f"{_shown(name)} is no name: letters, digits, - and _ only"
+    better = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:LONGEST_NAME]
+    return message, _corrected(better, command) if better else _EXAMPLE
+
+
+def _not_an_entry(text: str) -> str:
+    return f"expected 'type: command', got {_shown(text)}"
+
+
+def _corrected(name: str, command: str) -> str:
+    return f"write `{_cut(name)}: {_cut(command)}`"
+
+
+def _shown(text: str) -> str:
+    return f"'{_cut(text)}'"
+
+
+def _cut(text: str) -> str:
+    """Short enough for one line, and harmless to a terminal."""
+    short = text if len(text) <= 50 else text[:49] + "…"
+    return short if short.isprintable() else repr(short)[1:-1]
