@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # What systemd, supervisord, a directory and a shell all take for a name as it stands.
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+STOP_TIMEOUT = 10.0  # seconds, as procman start's
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -31,6 +32,9 @@ class Process:
     cmd: str
     env: Mapping[str, str]
     quiet: bool = False
+    restart: str = "always"  # honcho's; on-failure and never where the settings say so
+    stop_signal: str = "TERM"  # without SIG
+    stop_timeout: float = STOP_TIMEOUT
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,9 +27,9 @@ TEMPLATES = {
 [program:{{ app }}-{{ p.name|dashrepl }}]
 command={{ shell|percentescape }} -c {{ p.cmd|command|percentescape }}
 autostart=true
-autorestart=true
-stopsignal=TERM
-stopwaitsecs=10
+autorestart={{ {'always': 'true', 'never': 'false'}.get(p.restart, 'unexpected') }}
+stopsignal={{ p.stop_signal }}
+stopwaitsecs={{ p.stop_timeout|round(0, 'ceil')|int }}
 stopasgroup=true
 killasgroup=true
 stdout_logfile={{ log|percentescape }}/{{ p.name|dashrepl }}.log

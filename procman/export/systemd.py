@@ -48,14 +48,15 @@ WorkingDirectory={{ app_root | percentescape }}
 Environment={{ (k ~ '=' ~ v) | assignment }}
 {% endfor -%}
 ExecStart={{ shell | percentescape }} -lc {{ process.cmd | argument }}
-Restart=always
+Restart={{ {'never': 'no'}.get(process.restart, process.restart) }}
 RestartSec=1
 StandardInput=null
 StandardOutput=journal
 StandardError=journal
 SyslogIdentifier=%n
 KillMode=control-group
-TimeoutStopSec=10
+KillSignal=SIG{{ process.stop_signal }}
+TimeoutStopSec={{ '%g' | format(process.stop_timeout) }}
 
 [Install]
 WantedBy={{ process_master_name }}.target

@@ -27,8 +27,14 @@ stop on stopping {{ app }}
     "process.conf": """\
 start on starting {{ group_name }}
 stop on stopping {{ group_name }}
+{% if process.restart != 'never' -%}
 respawn
-kill timeout 10
+{% endif -%}
+{% if process.restart == 'on-failure' -%}
+normal exit 0
+{% endif -%}
+kill signal {{ process.stop_signal }}
+kill timeout {{ process.stop_timeout|round(0, 'ceil')|int }}
 
 setuid {{ user }}
 chdir {{ app_root|shellquote }}
