@@ -1,0 +1,157 @@
+"""`procman slug`: build, look into, extract, list and prune slugs."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from procman.runtime.slug_pack import Progress
+
+DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
+root_option = click.option(
+    "-d",
+    "--root",
+    type=DIRECTORY,
+    default=".",
+    help="The app's directory.  Default: the current one.",
+)
+
+
+@click.group(short_help="Build and look into slugs.")
+def slug() -> None:
+    """Build, look into, extract, list and prune slugs.
+
+    A slug is the app as one packed, immutable file, as Heroku's slug compiler makes it.
+    """
+
+
+@slug.command(short_help="Pack the app into a slug.")
+@root_option
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Copy it to this file."
+)
+@click.option(
+    "-b",
+    "--buildpack",
+    "buildpacks",
+    multiple=True,
+    type=DIRECTORY,
+    help="A directory with bin/detect and bin/compile; several run in turn.",
+)
+@click.option("--git", metavar="REF", help="Pack this commit instead of the working tree.")
+def build(root: Path, output: Path | None, buildpacks: tuple[Path, ...], git: str | None) -> None:
+    """Pack the app into a slug below .procman/slugs and print its id.
+
+    Left out: .git, .procman, .env* and what .slugignore names, which is read as git reads a
+    .gitignore.
+    """
+    from procman.runtime.slug_build import Log, Order, build
+    from procman.runtime.slug_file import write_out
+    from procman.runtime.slug_store import SlugStore
+
+    store = SlugStore(root)
+    order = Order(git=git, buildpacks=tuple(pack.absolute() for pack in buildpacks))
+    with progress_bar("Compressing") as progress:
+        made = build(store, order, Log(_say), progress)
+    if output is not None:
+        write_out(store, made, output)
+        click.echo(f"       Written to {output}", err=True)
+    click.echo(made.id)
+
+
+@slug.command(short_help="Show what a slug is and holds.")
+@root_option
+@click.argument("file")
+@click.option("-n", "--number", default=10, show_default=True, help="How many of the files.")
+@click.option("--json", "as_json", is_flag=True, help="Print the metadata as JSON.")
+def inspect(root: Path, file: str, number: int, as_json: bool) -> None:
+    """Verify the slug FILE, and show its metadata, its size and its largest files.
+
+    FILE may also be the beginning of a slug's id.
+    """
+    from procman.core.slug import shown, size_text
+    from procman.runtime.slug_file import find, largest, look_into
+    from procman.runtime.slug_store import SlugStore
+
+    metadata, contents = look_into(find(SlugStore(root), file))
+    if as_json:
+        click.echo(metadata.to_json(), nl=False)
+        return
+    facts = {
+        "Id": metadata.id,
+        "Size": f"{size_text(metadata.size)}, {size_text(contents.unpacked)} unpacked, "
+        f"{len(contents.entries)} entries",
+        "Created": metadata.created_at,
+        "Stack": metadata.stack,
+        "Commit": " ".join(filter(None, (metadata.commit, metadata.commit_description))),
+        "Buildpack": metadata.buildpack_provided_description,
+    }
+    for name, text in facts.items():
+        if text:
+            click.echo(f"{name + ':':<12}{text}")
+    if contents.ignored:
+        click.echo(f"{'Ignored:':<12}{contents.ignored} entries outside ./app/")
+    for name, command in metadata.process_types.items():
+        click.echo(f"{'Type:':<12}{name}: {command}")
+    for path, size in largest(contents, number):
+        click.echo(f"{size_text(size):>11} {shown(path)}")
+
+
+@slug.command(short_help="Unpack a slug.")
+@root_option
+@click.argument("file")
+@click.argument("directory", type=click.Path(path_type=Path))
+def extract(root: Path, file: str, directory: Path) -> None:
+    """Verify the slug FILE and unpack its app into DIRECTORY, which must be new or empty."""
+    from procman.runtime.slug_file import extract, find
+    from procman.runtime.slug_store import SlugStore
+
+    with progress_bar("Extracting") as progress:
+        count = extract(find(SlugStore(root), file), directory, progress)
+    click.echo(f"{count} entries in {directory}", err=True)
+
+
+@slug.command("list", short_help="List the app's slugs.")
+@root_option
+@click.option("--json", "as_json", is_flag=True, help="Print the metadata as JSON.")
+def list_slugs(root: Path, as_json: bool) -> None:
+    """List the slugs below .procman/slugs, the newest first."""
+    from procman.runtime.slug_store import SlugStore, summary
+
+    slugs = SlugStore(root).all()
+    if as_json:
+        click.echo("[" + ",\n".join(one.to_json().rstrip() for one in slugs) + "]")
+        return
+    for one in slugs:
+        click.echo(summary(one))
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Progress | None]:
+    """A bar on standard error while something long goes on; nothing where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with ExitStack() as shown:
+        bar = click.progressbar(length=0, label=f"       {label}", file=sys.stderr)
+
+        def progress(done: int, total: int) -> None:
+            if bar.length != total:
+                bar.length = total
+                shown.enter_context(bar)
+            bar.update(done - bar.pos)
+            if done >= total:
+                shown.close()
+
+        yield progress
+
+
+def _say(text: str) -> None:
+    click.echo(text, nl=False, err=True)

@@ -1,0 +1,123 @@
+"""Turns a source into a slug: checkout, buildpacks, process types, packing, in Heroku's words."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from procman.core.buildpack import COMPILE_LIMIT
+from procman.core.slug import MAX_PACKED, Metadata, size_text
+from procman.core.slug_rules import Rules
+from procman.runtime.buildpack import Compilation, compile_app, is_inline
+from procman.runtime.git import Commit, current_commit, export, find_commit
+from procman.runtime.slug_file import process_types_of
+from procman.runtime.slug_pack import pack, read_slugignore
+from procman.runtime.slug_store import SlugStore, describe, stack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from procman.runtime.slug_pack import Packed, Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to build: the working tree, or a commit of its repository, with these buildpacks."""
+
+    git: str | None = None
+    buildpacks: tuple[Path, ...] = ()
+    config_vars: Mapping[str, str] = field(default_factory=dict, repr=False)
+    limit: int = MAX_PACKED  # bytes, packed
+    compile_limit: float = COMPILE_LIMIT  # seconds, each buildpack
+
+
+class Log:
+    """Heroku's compile log: headings, and below them what is said, seven columns in."""
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        """`write` is given text with its newlines."""
+        self._write = write
+
+    def text(self, text: str) -> None:
+        """What a buildpack prints, which has the form already."""
+        self._write(text)
+
+    def heading(self, text: str) -> None:
+        """`-----> Compressing...`"""
+        self._write(f"-----> {text}\n")
+
+    def line(self, text: str) -> None:
+        """`       Done: 12.3 MB`"""
+        self._write(f"       {text}\n")
+
+    def warning(self, text: str) -> None:
+        """` !     app/socket is a socket and is left out`"""
+        self._write(f" !     {text}\n")
+
+
+def build(store: SlugStore, order: Order, log: Log, progress: Progress | None = None) -> Metadata:
+    """Build a slug into the store; raises ProcmanError, and then there is no slug and no rest."""
+    store.sweep()
+    with store.claim("build-") as work:
+        commit, source, rules = _source(store.root, order, log, work)
+        types: dict[str, str] = {}
+        buildpack: str | None = None
+        if order.buildpacks or is_inline(source):
+            plan = Compilation(
+                order.buildpacks,
+                order.config_vars,
+                store.build_cache,
+                work,
+                stack(),
+                commit.id if commit else None,
+                order.compile_limit,
+            )
+            built = compile_app(source, rules, plan, log.text)
+            source, rules = built.directory, Rules(conveniences=False)
+            types, buildpack = dict(built.process_types), built.description
+        types |= _discover(source, log)
+        log.heading("Compressing...")
+        file = work / "slug.tgz"
+        packed = _pack(source, file, rules, progress, order.limit)
+        for warning in packed.warnings:
+            log.warning(warning)
+        log.line(f"Done: {size_text(packed.size)}, {packed.entries} entries")
+        metadata = describe(
+            packed.digest,
+            packed.size,
+            types,
+            commit=commit.id if commit else None,
+            commit_description=commit.subject if commit else None,
+            buildpack=buildpack,
+        )
+        return store.add(file, metadata)
+
+
+def _source(root: Path, order: Order, log: Log, work: Path) -> tuple[Commit | None, Path, Rules]:
+    if order.git is None:
+        rules = Rules(read_slugignore(os.fsencode(root)))
+        return current_commit(root), root, rules
+    commit = find_commit(root, order.git)
+    log.heading(f"Checking out {order.git} ({commit.id[:12]}: {commit.subject})")
+    source = work / "source"
+    source.mkdir()
+    export(root, commit.id, source)
+    return commit, source, Rules(read_slugignore(os.fsencode(source)))
+
+
+def _discover(source: Path, log: Log) -> dict[str, str]:
+    log.heading("Discovering process types")
+    types = process_types_of(source)
+    said = f"Procfile declares types -> {', '.join(types)}" if types else "No Procfile"
+    log.line(said)
+    return types
+
+
+def _pack(source: Path, file: Path, rules: Rules, progress: Progress | None, limit: int) -> Packed:
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        return pack(source, descriptor, rules=rules, progress=progress, limit=limit)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,136 @@
+"""A slug outside the store: looked into, extracted, written out, taken in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from procman.core.slug import Kind, Metadata, is_digest
+from procman.errors import SlugError
+from procman.runtime.scratch import Claim, sweep
+from procman.runtime.slug_expand import digest_of, expand, survey, verify
+from procman.runtime.slug_store import SlugStore, describe, read_text, write_whole
+
+if TYPE_CHECKING:
+    from procman.runtime.slug_expand import Survey
+    from procman.runtime.slug_pack import Progress
+
+
+def find(store: SlugStore, name: str) -> Path:
+    """The file `name`, else the store's slug whose id begins so."""
+    path = Path(name)
+    if path.exists():
+        return path
+    if name and not name.strip("0123456789abcdef"):
+        return store.path_of(store.get(name).id)
+    raise SlugError(f"{name}: no such file")
+
+
+def metadata_beside(file: Path) -> Metadata | None:
+    """What is said of a slug in `FILE.json`, in the store `DIGEST.json`; None for no such file."""
+    path = file.with_suffix(".json") if is_digest(file.stem) else _beside(file)
+    text = read_text(path)
+    return None if text is None else Metadata.from_json(text, path=str(path))
+
+
+def look_into(file: Path) -> tuple[Metadata, Survey]:
+    """Verify and read all of a slug; raises SlugError for one that is altered, broken or unsafe.
+
+    Of a slug without metadata the size and the checksum are still told.
+    """
+    metadata = metadata_beside(file)
+    if metadata is not None:
+        verify(file, metadata.id)
+    else:
+        digest, size = digest_of(file)
+        metadata = describe(digest, size, {})
+    return metadata, survey(file)
+
+
+def extract(file: Path, directory: Path, progress: Progress | None = None) -> int:
+    """Expand a slug into `directory`, which must not exist or be empty; returns the entries.
+
+    All of it is judged before anything is written, and it gets its name when it is whole.
+    """
+    _, contents = look_into(file)
+    if os.path.lexists(directory) and (not directory.is_dir() or any(directory.iterdir())):
+        raise SlugError(f"{directory} exists and is not an empty directory")
+    target = directory.absolute()
+    prefix = f".{target.name}.procman-"
+    sweep(target.parent, prefix)
+    with Claim(target.parent, prefix) as work:
+        tree = work / "app"
+        tree.mkdir(mode=0o755)
+        count = expand(file, tree, progress=progress, total=len(contents.entries))
+        try:
+            os.rename(tree, target)
+        except OSError as problem:
+            raise SlugError(f"cannot write {directory}: {problem.strerror}") from None
+    return count
+
+
+def write_out(store: SlugStore, slug: Metadata, file: Path) -> None:
+    """Copy a slug of the store to `file` and its metadata beside it, whole or not at all."""
+    target = file.absolute()
+    prefix = f".{target.name}.procman-"
+    sweep(target.parent, prefix)
+    with Claim(target.parent, prefix) as work:
+        copy = work / "slug.tgz"
+        try:
+            shutil.copyfile(store.path_of(slug.id), copy)
+            os.rename(copy, target)
+            write_whole(_beside(target), slug.to_json())
+        except OSError as problem:
+            raise SlugError(f"cannot write {file}: {problem.strerror}") from None
+
+
+def adopt(store: SlugStore, file: Path) -> Metadata:
+    """Copy a slug from elsewhere into the store, once it is seen to be whole and safe.
+
+    Without metadata beside it, its process types are those of the Procfile in it.
+    """
+    beside = metadata_beside(file)
+    with store.claim("adopt-") as work:
+        copy = work / "slug.tgz"
+        try:
+            shutil.copyfile(file, copy)
+        except OSError as problem:
+            raise SlugError(f"cannot read {file}: {problem.strerror}") from None
+        if beside is not None:
+            verify(copy, beside.id)
+            survey(copy)
+            return store.add(copy, beside)
+        digest, size = digest_of(copy)
+        survey(copy)
+        tree = work / "app"
+        tree.mkdir()
+        expand(copy, tree)
+        return store.add(copy, describe(digest, size, process_types_of(tree)))
+
+
+def process_types_of(tree: Path) -> dict[str, str]:
+    """The process types that the Procfile in `tree` declares; none without a Procfile."""
+    path = tree / "Procfile"
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return {}
+    except OSError as problem:
+        raise SlugError(f"cannot read Procfile: {problem.strerror}") from None
+    from procman.core.procfile import parse_procfile
+
+    procfile = parse_procfile(data, "Procfile")
+    procfile.require_valid()
+    return dict(procfile.commands)
+
+
+def largest(contents: Survey, count: int) -> list[tuple[bytes, int]]:
+    """The `count` largest files of a slug, the largest first."""
+    files = [(entry.path, entry.size) for entry in contents.entries if entry.kind is Kind.FILE]
+    return sorted(files, key=lambda file: (-file[1], file[0]))[:count]
+
+
+def _beside(file: Path) -> Path:
+    return file.with_name(file.name + ".json")
