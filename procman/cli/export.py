@@ -48,7 +48,7 @@ RELEASE = "release"  # Heroku runs it once before a release goes live, never as 
 @option("-t", "--template-dir", metavar="DIR", help="Your own templates, in honcho's names.")
 @common_options
 @click.pass_context
-def export(ctx: click.Context, format_name: str, location: str, /, **options: object) -> int:
+def export(ctx: click.Context, /, format_name: str, location: str, **options: object) -> int:
     """Write the app down for another supervisor: FORMAT is systemd, supervisord, runit or upstart.
 
     Further formats come with packages that register them as `procman_exporters` or
