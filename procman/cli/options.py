@@ -1,0 +1,98 @@
+"""Options that many commands share, accepted before and after the command's name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import click
+
+from procman.core.settings import environment_variable
+
+Decorated = TypeVar("Decorated", bound=Callable[..., object])
+
+# Every option of every command by its name in settings files. A test holds it to the commands.
+OPTION_NAMES = (
+    "app_root",
+    "procfile",
+    "env",
+    "env_override",
+    "color",
+    "concurrency",
+    "except",
+    "port",
+    "pty",
+    "quiet",
+    "prefix",
+    "timestamps",
+    "log_format",
+    "restart",
+    "max_restarts",
+    "fail_fast",
+    "stop_timeout",
+)
+
+
+def option(*declarations: str, help: str, **attributes: object) -> Callable[[Decorated], Decorated]:
+    """A click option without a default: what nobody gave is looked up in the layers below.
+
+    The help names the environment variable; the settings' key is the same word in small letters.
+    """
+    name = next((d for d in declarations if not d.startswith("-")), None)
+    if name is None:
+        long = next(d for d in declarations if d.startswith("--"))
+        name = long.split("/")[0].lstrip("-").replace("-", "_")
+    attributes.setdefault("default", None)
+    shown = f"{help}  [{environment_variable(name)}]"
+    return click.option(*declarations, help=shown, **attributes)  # type: ignore[arg-type]  # click types each attribute on its own
+
+
+_COMMON = (
+    option("-d", "--app-root", metavar="DIR", help="The app's directory; default: the Procfile's."),
+    option("-f", "--procfile", metavar="FILE", help="The Procfile; `-` reads standard input."),
+    option(
+        "-e",
+        "--env",
+        metavar="FILE[,FILE]",
+        multiple=True,
+        default=(),
+        help="Files of config vars; later ones win.  Default: .env",
+    ),
+    option(
+        "--env-override/--no-env-override",
+        help="Let .env beat the environment procman was called with.",
+    ),
+    option(
+        "--color/--no-color",
+        "--colour/--no-colour",
+        "color",
+        help="Colour the prefixes; default: on a terminal, unless NO_COLOR is set.",
+    ),
+)
+
+
+def common_options(command: Decorated) -> Decorated:
+    """Add the options that may stand before or after the command's name."""
+    for add in reversed(_COMMON):
+        command = add(command)
+    return command
+
+
+def remember(ctx: click.Context, options: Mapping[str, object]) -> None:
+    """Keep what was given before the command's name."""
+    ctx.obj = {name: value for name, value in options.items() if value not in (None, ())}
+
+
+def given(ctx: click.Context, options: Mapping[str, object]) -> dict[str, object]:
+    """What was given before or after the command's name; the later one wins."""
+    before = ctx.obj if isinstance(ctx.obj, dict) else {}
+    after = {name: value for name, value in options.items() if value not in (None, ())}
+    return {**before, **after}
+
+
+def wants_colour(asked: bool | None, descriptor: int) -> bool:
+    """Whether to colour: as asked, else on a terminal unless NO_COLOR is set (no-color.org)."""
+    if asked is not None:
+        return asked
+    return os.isatty(descriptor) and not os.environ.get("NO_COLOR")

@@ -1,0 +1,63 @@
+"""`procman run`: one command in the app's environment."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Sequence
+
+import click
+
+from procman.cli.options import OPTION_NAMES, common_options, given
+from procman.errors import InputError, UsageError
+from procman.runtime.inputs import Inputs, read_inputs
+from procman.runtime.process import shell_argv
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=", re.ASCII)
+
+
+@click.command(
+    short_help="Run a one-off command in the app's environment.",
+    context_settings={"allow_interspersed_args": False},
+)
+@click.argument("command", nargs=-1, metavar="CMD [ARG]…", type=click.UNPROCESSED)
+@common_options
+@click.pass_context
+def run(ctx: click.Context, /, command: tuple[str, ...], **options: object) -> int:
+    """Run CMD in the app's directory with its config vars, as `run.N`, in this terminal.
+
+    The name of a process type stands for its command; further arguments are appended. A single
+    argument is given to the shell: procman run 'echo $HOME'. Options after CMD are CMD's. `-e
+    KEY=VALUE` before CMD sets a config var. The exit status is CMD's: 128 + n when a signal n
+    killed it, 127 when it is not found, 126 when it cannot be executed.
+    """
+    everything = given(ctx, options)
+    files, variables = _split(everything.get("env", ()))
+    layers = {**everything, "env": files}
+    inputs = read_inputs(layers, os.environ, OPTION_NAMES, need_procfile=False)
+    if not command:
+        raise UsageError("run what?", hint="procman run CMD, or the name of a process type")
+    from procman.runtime.one_off import run_one_off
+
+    config_vars = {**inputs.config_vars, **variables}
+    return run_one_off(_argv(inputs, command), inputs.root, config_vars)
+
+
+def _split(values: object) -> tuple[tuple[str, ...], dict[str, str]]:
+    """`-e` names files of config vars everywhere; here KEY=VALUE is one config var."""
+    words = [str(v) for v in values] if isinstance(values, (list, tuple)) else []
+    variables = dict(word.split("=", 1) for word in words if _VARIABLE.match(word))
+    return tuple(word for word in words if not _VARIABLE.match(word)), variables
+
+
+def _argv(inputs: Inputs, command: Sequence[str]) -> list[str]:
+    """A process type's command, a shell's line, or the argv as it stands."""
+    first, rest = command[0], command[1:]
+    if first in inputs.procfile.commands:
+        own = inputs.settings.types(list(inputs.procfile.commands)).get(first)
+        line = own.command if own is not None and own.command else inputs.procfile.commands[first]
+        return shell_argv(" ".join([line, *map(shlex.quote, rest)]))
+    if not first:
+        raise InputError("an empty command")
+    return list(command) if rest else shell_argv(first)

@@ -1,0 +1,229 @@
+"""All dynos of an app: the formation, who may boot, and when the app is done.
+
+The only place that decides. Intents and facts go in with the time, effects come out, `deadline`
+says when to call `tick`. It holds no process, no socket and no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from procman.core import dyno as machine
+from procman.core.dyno import Dyno, Effects, Exited, Fact, Policy, Say, State, Want
+from procman.core.exits import describe_exit, shell_status
+
+# An app of which nothing is left running and of which every dyno has crashed this often in a row is
+# broken, not flaky: three restarts, the third after 2 s. Chosen so that `a: exit 3` alone ends with
+# 3 in a CI log instead of looping there for ever, and its back-off is still seen.
+BROKEN_AFTER = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessType:
+    """A line of the Procfile with its rules; `after` names the types that must be ready first."""
+
+    name: str
+    command: str
+    policy: Policy = field(default_factory=Policy)
+    after: tuple[str, ...] = ()
+
+
+class Phase(Enum):
+    """Whether the app runs, or is on its way out."""
+
+    RUNNING = "running"
+    ENDING = "ending"
+
+
+@dataclass(slots=True)
+class Fleet:
+    """The dynos of one app, by name, in the Procfile's order.
+
+    `fail_fast`: the first exit of any process ends the app with its status, as in foreman.
+    `stays`: the app never ends by itself for being broken: somebody may mend it while it runs.
+    """
+
+    types: dict[str, ProcessType]
+    fail_fast: bool = False
+    stays: bool = False
+    formation: dict[str, int] = field(default_factory=dict)
+    dynos: dict[str, Dyno] = field(default_factory=dict)
+    phase: Phase = Phase.RUNNING
+    status: int | None = None  # the app's own exit status, once it is decided
+
+    # --- intents ---
+
+    def scale(self, quantities: Mapping[str, int], now: float) -> Effects:
+        """Set the quantity of some types; the highest numbers go first."""
+        effects: Effects = ()
+        for name, quantity in quantities.items():
+            self.formation[name] = quantity
+            for number in range(1, quantity + 1):
+                self.dynos.setdefault(f"{name}.{number}", Dyno(f"{name}.{number}", since=now))
+        self.dynos = dict(sorted(self.dynos.items(), key=self._place))
+        for dyno in reversed(self.dynos.values()):
+            if dyno.type in quantities and dyno.number > quantities[dyno.type]:
+                effects += self._intend(dyno.name, Want.DOWN, now)
+        for dyno in tuple(self.dynos.values()):
+            if dyno.type in quantities and dyno.number <= quantities[dyno.type]:
+                effects += self._intend(dyno.name, Want.UP, now)
+        return self._settle(effects, now)
+
+    def restart(self, names: Iterable[str], now: float, *, kill: bool = False) -> Effects:
+        """Make the running boots of these dynos out of date; those that rest are booted."""
+        effects: Effects = ()
+        for name in names:
+            effects += self._intend(name, Want.UP, now)
+            if self.dynos[name].boot and not self._has_just_booted(effects, name):
+                dyno = self.dynos[name]
+                policy = self.types[dyno.type].policy
+                changed, more = machine.outdate(dyno, now, policy, gate=self._gate(dyno))
+                self.dynos[name] = changed
+                effects += more
+            if kill:
+                self.dynos[name], more = machine.stop_now(self.dynos[name], now, kill=True)
+                effects += more
+        return self._settle(effects, now)
+
+    def stop(self, names: Iterable[str], now: float, *, kill: bool = False) -> Effects:
+        """Take these dynos down; they stay down until restarted or scaled."""
+        effects: Effects = ()
+        for name in names:
+            effects += self._intend(name, Want.DOWN, now)
+            if kill:
+                self.dynos[name], more = machine.stop_now(self.dynos[name], now, kill=True)
+                effects += more
+        return self._settle(effects, now)
+
+    def end(self, status: int, now: float, *, kill: bool = False) -> Effects:
+        """End the app: everything is asked to stop, or killed now. The first status stays."""
+        if self.status is None:
+            self.status = status
+        self.phase = Phase.ENDING
+        effects: Effects = ()
+        for name in reversed(tuple(self.dynos)):
+            effects += self._intend(name, Want.DOWN, now)
+            self.dynos[name], more = machine.stop_now(self.dynos[name], now, kill=kill)
+            effects += more
+        return effects + self.tick(now)  # a drain that was cut short asks at once
+
+    # --- facts and time ---
+
+    def observe(self, fact: Fact, now: float) -> Effects:
+        """Take in what happened to a boot."""
+        dyno = self.dynos.get(fact.dyno)
+        if dyno is None:
+            return ()
+        stale = fact.boot != dyno.boot or not dyno.is_live
+        policy = self.types[dyno.type].policy
+        self.dynos[fact.dyno], effects = machine.observe(
+            dyno, fact, now, policy, gate=self._gate(dyno)
+        )
+        if isinstance(fact, Exited) and not stale:
+            effects += self._judge_exit(dyno, fact, now)
+        return self._settle(effects, now)
+
+    def tick(self, now: float) -> Effects:
+        """Act on every deadline that has passed."""
+        effects: Effects = ()
+        for name, dyno in tuple(self.dynos.items()):
+            if dyno.deadline is not None and dyno.deadline <= now:
+                policy = self.types[dyno.type].policy
+                self.dynos[name], more = machine.tick(dyno, now, policy, gate=self._gate(dyno))
+                effects += more
+        return self._settle(effects, now)
+
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` must be called next."""
+        return min(
+            (d.deadline for d in self.dynos.values() if d.deadline is not None), default=None
+        )
+
+    # --- questions ---
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the app has ended and no process is left."""
+        return self.phase is Phase.ENDING and not any(d.is_live for d in self.dynos.values())
+
+    def names(self, of_type: str | None = None) -> Sequence[str]:
+        """The dynos' names in order, of one type or of all."""
+        return [n for n, d in self.dynos.items() if of_type is None or d.type == of_type]
+
+    # --- inside ---
+
+    def _intend(self, name: str, want: Want, now: float) -> Effects:
+        dyno = self.dynos[name]
+        policy = self.types[dyno.type].policy
+        self.dynos[name], effects = machine.intend(dyno, want, now, policy, gate=self._gate(dyno))
+        return effects
+
+    @staticmethod
+    def _has_just_booted(effects: Effects, name: str) -> bool:
+        return any(isinstance(e, machine.Spawn) and e.dyno == name for e in effects)
+
+    def _place(self, item: tuple[str, Dyno]) -> tuple[int, int]:
+        order = list(self.types)
+        return order.index(item[1].type), item[1].number
+
+    def _gate(self, dyno: Dyno) -> bool:
+        """Whether the dyno may boot: the app runs, and all that it comes after is ready."""
+        if self.phase is not Phase.RUNNING:
+            return False
+        return not self.waits_for(dyno.type)
+
+    def waits_for(self, of_type: str) -> list[str]:
+        """The types that must be ready, or finished with status 0, before this one may boot."""
+        return [name for name in self.types[of_type].after if not self._is_settled(name)]
+
+    def _is_settled(self, of_type: str) -> bool:
+        """Whether all dynos of a type are ready, or have finished with status 0.
+
+        A type that nobody asked for holds nobody up.
+        """
+        done = (State.UP, State.SUSPENDED, State.IDLE)
+        dynos = [d for d in self.dynos.values() if d.type == of_type and d.want is not Want.DOWN]
+        return all(d.state in done or (d.state is State.FINISHED and d.status == 0) for d in dynos)
+
+    def _settle(self, effects: Effects, now: float) -> Effects:
+        """After every event: boot what may boot, forget what was scaled away, end what is done."""
+        for name, dyno in tuple(self.dynos.items()):
+            if dyno.state is State.DOWN and dyno.want is Want.UP and self._gate(dyno):
+                effects += self._intend(name, Want.UP, now)
+            elif dyno.state is State.DOWN and dyno.number > self.formation.get(dyno.type, 0):
+                del self.dynos[name]
+        if self.phase is Phase.RUNNING and self.dynos:
+            effects += self._judge_app(now)
+        return effects
+
+    def _judge_exit(self, before: Dyno, fact: Exited, now: float) -> Effects:
+        """End the app where the first exit ends it."""
+        spontaneous = before.state is not State.STOPPING
+        if self.fail_fast and spontaneous and self.phase is Phase.RUNNING:
+            what = f"{describe_exit(fact.status)}, and --fail-fast ends the app"
+            return (Say(fact.dyno, what), *self.end(shell_status(fact.status), now))
+        return ()
+
+    def _judge_app(self, now: float) -> Effects:
+        """End the app when every dyno is done for good, or when it is broken as a whole."""
+        dynos = self.dynos.values()
+        if all(d.state is State.FINISHED or d.has_given_up for d in dynos):
+            failed = [d for d in dynos if d.has_given_up]
+            first = min(failed, key=lambda d: d.since, default=None)
+            return self.end(0 if first is None else shell_status(first.status or 0), now)
+        if self.stays or not any(d.state is State.CRASHED for d in dynos):
+            return ()
+        if all(d.state is State.FINISHED or self._is_broken(d) for d in dynos):
+            first = next(d for d in dynos if d.state is State.CRASHED)
+            text = "nothing of the app is left running and all of it keeps crashing: giving up"
+            return (Say(first.name, text), *self.end(shell_status(first.status or 0), now))
+        return ()
+
+    def _is_broken(self, dyno: Dyno) -> bool:
+        policy = self.types[dyno.type].policy
+        patient = policy.restart is machine.Restart.ALWAYS or policy.max_restarts is not None
+        crashed = dyno.state is State.CRASHED
+        return crashed and (dyno.has_given_up or (dyno.crashes >= BROKEN_AFTER and not patient))

@@ -1,0 +1,121 @@
+"""Performs effects on processes: spawns boots, signals them, and learns of their exits.
+
+It decides nothing and needs no event loop, so that the first dynos run before asyncio is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from procman.runtime import orphans
+from procman.runtime.guardian import Guardian
+from procman.runtime.loghub import LogHub, Source
+from procman.runtime.process import Command, Process, group_lives, kill_group, send, spawn
+
+CANNOT_EXECUTE = 126  # what a shell reports for a command that is there and cannot be run
+
+
+@dataclass(slots=True)
+class Boots:
+    """The live processes of an app, by pid and by dyno.
+
+    `plan(dyno, boot)` gives the command of a boot; `source(dyno)` where its lines go.
+    """
+
+    plan: Callable[[str, int], Command]
+    source: Callable[[str], Source]
+    hub: LogHub
+    guardian: Guardian
+    cookie: str
+    by_pid: dict[int, Process]
+    by_dyno: dict[str, Process]
+
+    @classmethod
+    def make(
+        cls,
+        plan: Callable[[str, int], Command],
+        source: Callable[[str], Source],
+        hub: LogHub,
+        guardian: Guardian,
+        cookie: str,
+    ) -> Boots:
+        """Without a process yet."""
+        return cls(plan, source, hub, guardian, cookie, {}, {})
+
+    def spawn(self, dyno: str, boot: int) -> Process | None:
+        """Start a boot; None, and a line that says why, when the system would not."""
+        try:
+            process = spawn(dyno, boot, self.plan(dyno, boot), self.guardian)
+        except OSError as error:
+            self.hub.say(f"cannot be started: {error.strerror}", dyno)
+            return None
+        process.is_followed = orphans.can_adopt()
+        self.by_pid[process.pid] = process
+        self.by_dyno[dyno] = process
+        return process
+
+    def announce(self, process: Process) -> None:
+        """Say that a boot has started."""
+        port = "" if process.port is None else f" on port {process.port}"
+        self.hub.say(f"started with pid {process.pid}{port}", process.dyno)
+
+    def signal(self, dyno: str, boot: int, number: int) -> None:
+        """Send a signal to a boot's group, if it is still that boot."""
+        process = self.by_dyno.get(dyno)
+        if process is not None and process.boot == boot:
+            process.is_asked = True
+            send(process, number)
+
+    def kill(self, dyno: str, boot: int) -> None:
+        """SIGKILL to the group; what left the group falls at the exit."""
+        self.signal(dyno, boot, signal.SIGKILL)
+
+    def reap(self) -> list[tuple[Process, int]]:
+        """The boots that have ended since, with their status as in `Exited`.
+
+        The exit is the leader's. When the group was asked to stop, the others in it have the same
+        grace as the leader: a shell dies of a SIGTERM at once, the server it started finishes its
+        requests first. So the end of an asked boot is the end of its group, or the kill.
+        """
+        for process in self.by_pid.values():
+            if process.status is None:
+                try:
+                    pid, status = os.waitpid(process.pid, os.WNOHANG)
+                except ChildProcessError:
+                    pid, status = process.pid, 0  # reaped by somebody else: its status is lost
+                if pid:
+                    process.status = os.waitstatus_to_exitcode(status)
+        orphans.reap_adopted({self.guardian.pid, *self.by_pid})
+        ended = [(p, p.status) for p in self.by_pid.values() if p.status is not None]
+        return [(p, status) for p, status in ended if not self._lingers(p)]
+
+    @staticmethod
+    def _lingers(process: Process) -> bool:
+        """Whether others in an asked group still live, and we shall hear of their end."""
+        return process.is_asked and orphans.can_adopt() and group_lives(process)
+
+    def bury(self, process: Process) -> None:
+        """After the leader's exit: show what it wrote, then leave nothing of the boot behind."""
+        source = self.source(process.dyno)
+        self.hub.drain(source, process.output)
+        kill_group(process)
+        del self.by_pid[process.pid]
+        del self.by_dyno[process.dyno]
+        known = {self.guardian.pid, *self.by_pid}
+        orphans.kill_escaped(self.mark(process), known, is_followed=process.is_followed)
+        self.hub.drain(source, process.output)
+        self.hub.flush(source)
+        os.close(process.output)
+        self.guardian.forget(process.pid)
+
+    def mark(self, process: Process) -> str:
+        """What the environment of everything that stems from a boot contains."""
+        return cookie_of(self.cookie, process.dyno, process.boot)
+
+
+def cookie_of(cookie: str, dyno: str, boot: int) -> str:
+    """The cookie of one boot: the app's, then the dyno's name and the boot's number."""
+    return f"{cookie}.{dyno}.{boot}."

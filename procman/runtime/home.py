@@ -1,0 +1,80 @@
+"""Where an app's lock and socket live: a private directory of the user's, one name for each app.
+
+The app is named by the device and inode of its root, so that every path to it is the same app and
+the name is short: a Unix socket's path is limited to 108 bytes. A lock tells whether the app runs,
+never a file's existence: the kernel drops it with its holder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import tempfile
+
+from procman.errors import ProcmanError
+
+
+class Home:
+    """The runtime files of the app in `root`."""
+
+    def __init__(self, root: str) -> None:
+        status = os.stat(root)
+        directory = runtime_directory()
+        key = f"{status.st_dev:x}-{status.st_ino:x}"
+        self.lock_path = os.path.join(directory, f"{key}.lock")
+        self.socket_path = os.path.join(directory, f"{key}.sock")
+        self._one_off_path = os.path.join(directory, f"{key}.run.")
+        self._lock: int | None = None
+
+    def acquire(self, note: str) -> str | None:
+        """Take the app's lock and write `note` into it; the holder's note when it is taken."""
+        lock = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(lock, 4096).decode()
+            os.close(lock)
+            return holder
+        os.ftruncate(lock, 0)
+        os.write(lock, note.encode())
+        self._lock = lock
+        return None
+
+    def release(self) -> None:
+        """Give the lock back. Its file stays: removing it would let two hold it at once."""
+        if self._lock is not None:
+            os.ftruncate(self._lock, 0)
+            os.close(self._lock)
+            self._lock = None
+
+    def take_one_off(self) -> tuple[int, int]:
+        """The lowest free number of a one-off, and the descriptor that holds it while open."""
+        number = 1
+        while True:
+            path = f"{self._one_off_path}{number}"
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return number, lock
+            except BlockingIOError:
+                os.close(lock)
+                number += 1
+
+
+def runtime_directory() -> str:
+    """The user's own directory for sockets, made 0700; ProcmanError when it is not private."""
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    if base and os.path.isdir(base) and os.access(base, os.W_OK):
+        directory = os.path.join(base, "procman")
+    else:
+        directory = os.path.join(tempfile.gettempdir(), f"procman-{os.getuid()}")
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    status = os.lstat(directory)
+    private = status.st_uid == os.getuid() and not stat.S_IMODE(status.st_mode) & 0o077
+    if not stat.S_ISDIR(status.st_mode) or not private:
+        raise ProcmanError(
+            f"{directory} is not a private directory of yours",
+            hint="remove it, or set XDG_RUNTIME_DIR to a directory that only you can enter",
+        )
+    return directory

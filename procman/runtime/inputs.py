@@ -1,0 +1,152 @@
+"""Reads what an app is made of: its settings files, Procfile and config vars."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from procman.core.dotenv import merge_config_vars, parse_dotenv
+from procman.core.procfile import Procfile, parse_procfile
+from procman.core.settings import Settings, Table
+from procman.errors import InputError
+
+STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """An app as it lies on disk. `from_files` are the config vars that `.env` files gave."""
+
+    root: str
+    settings: Settings
+    procfile: Procfile
+    config_vars: Mapping[str, str]
+    from_files: Mapping[str, str]
+
+
+def read_inputs(
+    command_line: Mapping[str, object],
+    environ: Mapping[str, str],
+    known: Iterable[str],
+    *,
+    need_procfile: bool = True,
+) -> Inputs:
+    """Read everything. Raises InputError with place and hint; a Procfile with problems is returned.
+
+    Without `need_procfile`, one that nobody named may be missing, and counts as empty.
+
+    The root is `-d`, else the directory of the Procfile named by `-f`, else the current one. The
+    Procfile is `-f`, PROCMAN_PROCFILE, PROCFILE of the environment or of `.env`, the settings'
+    `procfile`, else `Procfile`.
+    """
+    outer = Settings(command_line, environ, (), known)
+    named = outer.text("procfile")
+    asked_root = outer.text("app_root")
+    root = _find_root(asked_root, named)
+    settings = Settings(command_line, environ, _read_tables(root), known)
+    from_files = _read_env_files(root, settings, environ)
+    path = named or environ.get("PROCFILE") or from_files.get("PROCFILE")
+    path = path or settings.text("procfile")
+    if path is None and not need_procfile and not os.path.exists(os.path.join(root, "Procfile")):
+        procfile = Procfile("Procfile", {}, {}, ())
+    else:
+        procfile = _read_procfile(path or "Procfile", root, asked_root)
+    override = settings.flag("env_override")
+    config_vars = merge_config_vars([from_files], environ, override=override)
+    return Inputs(root, settings, procfile, config_vars, from_files)
+
+
+def _find_root(asked: str | None, procfile: str | None) -> str:
+    if asked is None:
+        inside = procfile is not None and procfile != STDIN
+        asked = os.path.dirname(procfile or "") if inside else ""
+    root = os.path.realpath(asked or ".")
+    if not os.path.isdir(root):
+        raise InputError("no such directory", path=asked, hint="-d names the app's directory")
+    return root
+
+
+def _read_procfile(path: str, root: str, asked_root: str | None) -> Procfile:
+    if path == STDIN:
+        return parse_procfile(sys.stdin.buffer.read(), "standard input")
+    inside = os.path.join(root, path)
+    if asked_root is not None or not os.path.dirname(path):
+        path = inside if os.path.exists(inside) or not os.path.exists(path) else path
+    elif not os.path.exists(path):
+        path = inside
+    shown = os.path.relpath(path)
+    try:
+        with open(path, "rb") as file:
+            return parse_procfile(file.read(), shown)
+    except FileNotFoundError:
+        hint = "a Procfile has lines such as `web: python app.py`; -f names another file"
+        raise InputError("there is no Procfile here", path=shown, hint=hint) from None
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", path=shown) from None
+
+
+def _read_env_files(root: str, settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
+    names = settings.words("env")
+    if not names:
+        default = os.path.join(root, ".env")
+        return _read_env_file(default, {}, environ) if os.path.isfile(default) else {}
+    merged: dict[str, str] = {}
+    for name in names:
+        inside = os.path.join(root, name)
+        path = inside if os.path.exists(inside) else name
+        merged = _read_env_file(path, merged, environ)
+    return merged
+
+
+def _read_env_file(
+    path: str, earlier: Mapping[str, str], environ: Mapping[str, str]
+) -> dict[str, str]:
+    """The bindings of earlier files and of this one, which may refer to them."""
+    shown = os.path.relpath(path)
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        raise InputError("no such file", path=shown, hint="-e named it") from None
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", path=shown) from None
+    return {**earlier, **parse_dotenv(data, shown, {**environ, **earlier})}
+
+
+def _read_tables(root: str) -> Sequence[Table]:
+    """`procman.toml`, then `[tool.procman]` of `pyproject.toml`; the TOML reader costs 10 ms."""
+    tables = []
+    for name in ("procman.toml", "pyproject.toml"):
+        path = os.path.join(root, name)
+        try:
+            with open(path, "rb") as file:
+                data = file.read()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise InputError(f"cannot be read: {error.strerror}", path=name) from None
+        if name == "pyproject.toml":
+            if b"procman" in data:
+                tool = _parse_toml(data, name).get("tool", {})
+                section = tool.get("procman") if isinstance(tool, dict) else None
+                if isinstance(section, dict):
+                    tables.append(Table(f"{name}: tool.procman", _with_words(section)))
+        else:
+            tables.append(Table(name, _with_words(_parse_toml(data, name))))
+    return tables
+
+
+def _with_words(section: Mapping[str, object]) -> dict[str, object]:
+    """Keys as options are named: `stop-timeout` and `stop_timeout` are one."""
+    return {key.replace("-", "_"): value for key, value in section.items()}
+
+
+def _parse_toml(data: bytes, name: str) -> dict[str, object]:
+    import tomllib
+
+    try:
+        return tomllib.loads(data.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"not valid TOML: {error}", path=name) from None

@@ -1,0 +1,112 @@
+"""Where all lines meet: bytes of every dyno go in, whole lines go out to every sink.
+
+Reads are large and lines are never touched one by one. A sink that is full makes the hub stop
+reading, which blocks the writers as a full pipe would: nothing is lost, nothing piles up.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from procman.core.lines import Cutter
+from procman.core.style import SYSTEM
+
+READ_SIZE = 256 * 1024
+
+# After a leader's exit at most this much is read: a grandchild that writes without end must not
+# hold us. More than a pipe of ours can hold, so nothing that the dyno wrote is missed.
+DRAIN_LIMIT = 4 * READ_SIZE
+
+
+class Sink(Protocol):
+    """Somewhere that lines go."""
+
+    def write(self, source: Source, lines: bytes, now: float) -> None:
+        """Take whole lines; `now` is the wall clock."""
+
+    def close(self) -> None:
+        """Write what is held."""
+
+
+@dataclass(slots=True, eq=False)
+class Source:
+    """One stream of lines: a dyno's output, or procman's own words."""
+
+    name: str
+    colour: str = ""
+    quiet: bool = False
+    cutter: Cutter = field(default_factory=Cutter)
+
+
+class LogHub:
+    """Cuts bytes into lines and hands them on. `clock` is the wall clock, in seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._sinks: list[Sink] = []
+        self._own = Source(SYSTEM)
+
+    def add(self, sink: Sink) -> None:
+        """Send lines there too, from now on."""
+        self._sinks.append(sink)
+
+    def remove(self, sink: Sink) -> None:
+        """Send no more lines there."""
+        self._sinks.remove(sink)
+
+    def say(self, text: str, dyno: str | None = None) -> None:
+        """A line of our own, about a dyno or the app."""
+        line = text if dyno is None else f"{dyno} {text}"
+        self._emit(self._own, line.encode("utf-8", "surrogateescape") + b"\n")
+
+    def take(self, source: Source, descriptor: int) -> bool:
+        """Read once what a dyno wrote. False at its end."""
+        try:
+            data = os.read(descriptor, READ_SIZE)
+        except BlockingIOError:
+            return True
+        except OSError as error:
+            if error.errno == errno.EIO:  # a pty without a process on its other side
+                return False
+            raise
+        if not data:
+            return False
+        lines = source.cutter.cut(data)
+        if lines:
+            self._emit(source, lines)
+        return True
+
+    def drain(self, source: Source, descriptor: int) -> None:
+        """Read all that is there now, up to DRAIN_LIMIT."""
+        taken = 0
+        while taken < DRAIN_LIMIT:
+            try:
+                data = os.read(descriptor, READ_SIZE)
+            except (BlockingIOError, OSError):
+                return
+            if not data:
+                return
+            taken += len(data)
+            lines = source.cutter.cut(data)
+            if lines:
+                self._emit(source, lines)
+
+    def flush(self, source: Source) -> None:
+        """Show an unfinished line as one."""
+        lines = source.cutter.flush()
+        if lines:
+            self._emit(source, lines)
+
+    def close(self) -> None:
+        """Close every sink, the last one first."""
+        while self._sinks:
+            self._sinks.pop().close()
+
+    def _emit(self, source: Source, lines: bytes) -> None:
+        now = self._clock()
+        for sink in self._sinks:
+            sink.write(source, lines, now)

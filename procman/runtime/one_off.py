@@ -1,0 +1,96 @@
+"""Runs a one-off in this terminal: its streams are ours, its exit status becomes ours."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+
+from procman.core.environment import COOKIE, dyno_environment
+from procman.core.exits import shell_status
+from procman.runtime import orphans
+from procman.runtime.boots import CANNOT_EXECUTE, cookie_of
+from procman.runtime.guardian import Guardian
+from procman.runtime.home import Home
+
+NOT_FOUND = 127  # POSIX 2.8.2: command not found
+
+_FORWARDED = {
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+}
+_FROM_KERNEL = 0x80  # si_code SI_KERNEL: the terminal sent it, and to the one-off as well
+
+
+def run_one_off(argv: list[str], root: str, config_vars: Mapping[str, str]) -> int:
+    """Run argv in `root` as `run.N`; its exit status, 128 + n for a death by signal n."""
+    os.chdir(root)
+    number, lock = Home(root).take_one_off()
+    dyno = f"run.{number}"
+    cookie = os.urandom(16).hex()
+    environment = dyno_environment(
+        config_vars, dyno=dyno, cookie=cookie_of(cookie, dyno, 1), port=None, type_ports={}
+    )
+    program = _find(argv[0], environment.get("PATH", os.defpath))
+    if isinstance(program, int):
+        what = "not found" if program == NOT_FOUND else "cannot be executed"
+        print(f"procman: {argv[0]}: {what}", file=sys.stderr)
+        return program
+    guardian = Guardian(f"{COOKIE}={cookie}.")
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED | {signal.SIGCHLD})
+    orphans.become_subreaper()
+    try:
+        pid = os.posix_spawn(
+            program,
+            argv,
+            environment,
+            setsigmask=before,
+            setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
+        )
+    except OSError as error:  # a script without an interpreter, a binary of another machine
+        print(f"procman: {argv[0]}: {error.strerror}", file=sys.stderr)
+        guardian.dismiss()
+        return CANNOT_EXECUTE
+    try:
+        return shell_status(_wait(pid))
+    finally:
+        if orphans.adopted({guardian.pid}) or not orphans.can_adopt():
+            orphans.kill_marked(f"{COOKIE}={cookie}.")
+        guardian.dismiss()
+        os.close(lock)
+
+
+def _wait(pid: int) -> int:
+    """Forward what we are sent until the one-off has ended; its status as in `Exited`.
+
+    Signals are waited for, not handled, because only so it is known who sent them: Ctrl-C reaches
+    the one-off by the terminal, and must not reach it twice.
+    """
+    while True:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        if sys.platform == "darwin":  # has no sigwaitinfo
+            number, kernel = signal.sigwait(_FORWARDED | {signal.SIGCHLD}), os.isatty(0)
+        else:
+            info = signal.sigwaitinfo(_FORWARDED | {signal.SIGCHLD})
+            number, kernel = signal.Signals(info.si_signo), info.si_code == _FROM_KERNEL
+        by_terminal = kernel and number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+        if number is not signal.SIGCHLD and not by_terminal:
+            os.kill(pid, number)
+
+
+def _find(name: str, path: str) -> str | int:
+    """The program's path as a shell finds it in PATH, else 127 or 126."""
+    candidates = [name] if "/" in name else [os.path.join(d, name) for d in path.split(os.pathsep)]
+    found = [c for c in candidates if os.path.isfile(c)]
+    for candidate in found:
+        if os.access(candidate, os.X_OK):
+            return candidate
+    exists = found or any(os.path.isdir(c) for c in candidates if "/" in name)
+    return CANNOT_EXECUTE if exists else NOT_FOUND

@@ -1,0 +1,98 @@
+"""Finds what left its process group: daemons, and whatever else called setsid.
+
+On Linux procman makes itself the subreaper of all that stems from it, so that a process whose
+parent ended becomes procman's child. That nothing escaped is then known from one small file; only
+when something did, every process's environment is searched for the cookie of the boot.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+
+_is_subreaper = False
+
+
+def become_subreaper() -> None:
+    """Adopt orphaned descendants, where the platform can (Linux)."""
+    global _is_subreaper
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    _is_subreaper = prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+
+
+def can_adopt() -> bool:
+    """Whether `adopted` knows of all that escaped."""
+    return _is_subreaper
+
+
+def adopted(known: set[int]) -> list[int]:
+    """Children of ours that we did not start. Empty where the platform cannot tell."""
+    if not _is_subreaper:
+        return []
+    found = []
+    for thread in os.listdir("/proc/self/task"):
+        try:
+            with open(f"/proc/self/task/{thread}/children", "rb") as file:
+                found += [pid for pid in map(int, file.read().split()) if pid not in known]
+        except FileNotFoundError:
+            pass  # a thread that ended just now, or a kernel without CONFIG_PROC_CHILDREN
+    return found
+
+
+def reap_adopted(known: set[int]) -> None:
+    """Take the zombies among our adopted children."""
+    for pid in adopted(known):
+        try:
+            os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            pass
+
+
+def kill_escaped(cookie: str, known: set[int], *, is_followed: bool) -> None:
+    """SIGKILL to all that a boot left outside of its group.
+
+    `is_followed`: it was started when orphans came to us already, so that none is elsewhere.
+    """
+    if not is_followed or adopted(known):
+        kill_marked(cookie)
+        reap_adopted(known)
+
+
+def kill_marked(cookie: str) -> int:
+    """SIGKILL to every process with this cookie in its environment; how many there were (Linux)."""
+    killed = 0
+    for pid in marked(cookie):
+        try:
+            os.kill(pid, signal.SIGKILL)
+            killed += 1
+        except ProcessLookupError:
+            pass
+    return killed
+
+
+def marked(cookie: str) -> list[int]:
+    """The pids of all processes with this cookie in their environment, our own excepted."""
+    needle = cookie.encode()
+    try:
+        names = os.listdir("/proc")
+    except FileNotFoundError:
+        return []
+    own = os.getpid()
+    found = []
+    for name in names:
+        if not name.isdigit() or int(name) == own:
+            continue
+        try:
+            with open(f"/proc/{name}/environ", "rb") as file:
+                if needle in file.read():
+                    found.append(int(name))
+        except OSError:
+            pass  # ended just now, or another user's
+    return found

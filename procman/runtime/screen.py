@@ -1,0 +1,126 @@
+"""The sink that people see: standard output, as a terminal, a pipe or a file."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from procman.core.style import Look, for_json, for_screen, prefix_of
+from procman.runtime.loghub import Source
+
+if TYPE_CHECKING:
+    from queue import SimpleQueue
+    from threading import Thread
+
+# How much may wait for a slow reader before the dynos are made to wait, and when they go on.
+HIGH_WATER = 1 << 20
+LOW_WATER = 1 << 18
+
+
+class Screen:
+    """Standard output. A file is written to at once; a pipe or a terminal may block, so a thread
+    writes there, and `on_full` and `on_room` (the second called in that thread) tell when to pause
+    reading. `on_gone` is called, once, when the reader went away (EPIPE) or the disk is full.
+    """
+
+    def __init__(self, descriptor: int, look: Look, *, json: bool = False) -> None:
+        self._descriptor = descriptor
+        self._look = look
+        self._json = json
+        self._blocks = not stat.S_ISREG(os.fstat(descriptor).st_mode)
+        self._second = -1
+        self._clock = ""
+        self._prefixes: dict[str, bytes] = {}
+        self._queue: SimpleQueue[bytes | None] | None = None
+        self._thread: Thread | None = None
+        self._taken = 0  # bytes, counted by the loop's thread
+        self._put_out = 0  # bytes, counted by the writing thread: no lock is needed
+        self.is_full = False
+        self.gone: OSError | None = None
+        self.on_full: Callable[[], None] = _nothing
+        self.on_room: Callable[[], None] = _nothing
+        self.on_gone: Callable[[OSError], None] = _ignore
+
+    def write(self, source: Source, lines: bytes, now: float) -> None:
+        """Show whole lines, unless the source is quiet."""
+        if source.quiet or self.gone is not None:
+            return
+        if self._json:
+            shown = for_json(lines, source.name, now)
+        else:
+            shown = for_screen(lines, self._prefix(source, now), self._look)
+        if self._blocks:
+            self._enqueue(shown)
+        else:
+            self._put(shown)
+
+    def close(self) -> None:
+        """Wait until all is written. A reader that never reads holds this up: see `abandon`."""
+        if self._queue is not None and self._thread is not None:
+            self._queue.put(None)
+            self._thread.join()
+
+    def abandon(self) -> None:
+        """Give up on what still waits: the reader does not read, and the user wants out."""
+        self.gone = BrokenPipeError()
+        self._thread = None
+
+    def _prefix(self, source: Source, now: float) -> bytes:
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._clock = time.strftime("%H:%M:%S", time.localtime(second))
+            self._prefixes.clear()
+        prefix = self._prefixes.get(source.name)
+        if prefix is None:
+            prefix = prefix_of(source.name, source.colour, self._look, self._clock)
+            self._prefixes[source.name] = prefix
+        return prefix
+
+    def _enqueue(self, data: bytes) -> None:
+        if self._queue is None:
+            from queue import SimpleQueue
+            from threading import Thread
+
+            self._queue = SimpleQueue()
+            self._thread = Thread(target=self._run, args=(self._queue,), name="screen", daemon=True)
+            self._thread.start()
+        self._taken += len(data)
+        self._queue.put(data)
+        if self._taken - self._put_out > HIGH_WATER and not self.is_full:
+            self.is_full = True
+            # The thread may have caught up before it could see the flag: look again.
+            if self._taken - self._put_out > LOW_WATER:
+                self.on_full()
+            else:
+                self.is_full = False
+
+    def _run(self, queue: SimpleQueue[bytes | None]) -> None:
+        while (data := queue.get()) is not None:
+            if self.gone is None:
+                self._put(data)
+            self._put_out += len(data)
+            if self.is_full and self._taken - self._put_out <= LOW_WATER:
+                self.is_full = False
+                self.on_room()
+
+    def _put(self, data: bytes) -> None:
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+        except OSError as error:
+            if self.gone is None:
+                self.gone = error
+                self.on_gone(error)
+
+
+def _nothing() -> None:
+    """Nobody listens yet."""
+
+
+def _ignore(_error: OSError) -> None:
+    """Nobody listens yet."""
