@@ -1,0 +1,1 @@
+alter table notes add column written_at text not null default '';
