@@ -39,8 +39,8 @@ class Walk:
     warnings: list[str] = field(default_factory=list)
 
 
-def walk(root: bytes, rules: Rules) -> Walk:
-    """All of `root` that `rules` let in; raises SlugError for what cannot be read."""
+def walk(root: bytes, rules: Rules | None) -> Walk:
+    """What `rules` let in of `root`, or all; raises SlugError for what cannot be read."""
     result = Walk([Found(b"", Kind.DIRECTORY)])
     try:
         _walk(root, b"", rules, result)
@@ -56,13 +56,13 @@ def unreadable(problem: OSError, path: bytes) -> SlugError:
     return SlugError(f"cannot read {text}: {problem.strerror}")
 
 
-def _walk(root: bytes, at: bytes, rules: Rules, result: Walk) -> None:
+def _walk(root: bytes, at: bytes, rules: Rules | None, result: Walk) -> None:
     with os.scandir(os.path.join(root, at)) as entries:
         inside = sorted(entries, key=lambda entry: entry.name)
     for entry in inside:
         path = at + b"/" + entry.name if at else entry.name
         is_directory = entry.is_dir(follow_symlinks=False)
-        if rules.excludes(path, is_directory=is_directory):
+        if rules is not None and rules.excludes(path, is_directory=is_directory):
             continue
         if is_directory:
             result.found.append(Found(path, Kind.DIRECTORY))
