@@ -3,7 +3,7 @@
 Where honcho's are wrong (chpst and sh): `$PORT` in a command was expanded before the envdir was
 read, so it was empty; of `a && b` or `FOO=1 cmd` only the first word ran as the user; blanks in a
 path were not quoted; an empty value unset its variable, and one of several lines lost all but the
-first.
+first. runsv restarts whatever ends and stops with SIGTERM: a type's settings have no place here.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """systemd units: a target for the app, one for each type, a unit for each process.
 
-Where honcho's are wrong (`systemd-analyze verify` and systemd's own reading of them):
-a quote inside an assignment is not a quote to systemd, so `A='b c'` became `'b`, and `%` and `\\`
-were read as specifiers and escapes; `$` in a command was systemd's, not the shell's; a quote in a
-command ended it; `KillMode=process` left the children of a shell behind; and five crashes within
-ten seconds, half a second at systemd's pace, were the end of the app.
+Where honcho's are wrong (read back by `systemd-analyze verify`): `%` and `\\` in a value or a
+command were specifiers and escapes; a quote in a command ended it, and `${A:-b}` was systemd's to
+expand, not the shell's; `KillMode=process` left the children of a shell behind; and five crashes
+within ten seconds, half a second at systemd's pace, were the end of the app.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ StartLimitIntervalSec=0
 User={{ user }}
 WorkingDirectory={{ app_root | percentescape }}
 {% for k, v in process.env.items() -%}
-Environment={{ (k ~ '=' ~ v) | assignment }}
+Environment={{ k }}={{ v | value }}
 {% endfor -%}
 ExecStart={{ shell | percentescape }} -lc {{ process.cmd | argument }}
 Restart={{ {'never': 'no'}.get(process.restart, process.restart) }}
@@ -72,7 +71,7 @@ class Export:
             "systemd",
             TEMPLATES,
             template_dir=template_dir,
-            filters={"assignment": assignment, "argument": argument},
+            filters={"value": value, "argument": argument},
         )
 
     def render(
@@ -82,11 +81,9 @@ class Export:
         return self._export.render(processes, context)
 
 
-def assignment(text: str) -> str:
-    """`NAME=value` for `Environment=`: bare where a shell would have it so, else in quotes."""
-    if shlex.quote(text) == text:
-        return text.replace("%", "%%")
-    return '"' + _escaped(text).replace('"', '\\"') + '"'
+def value(text: str) -> str:
+    """A value of `Environment=`, in a shell's quotes as honcho has it."""
+    return shlex.quote(_escaped(text))
 
 
 def argument(text: str) -> str:

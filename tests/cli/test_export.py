@@ -103,7 +103,7 @@ def test_config_vars_are_those_of_the_files_alone(
 
     unit = (app / "out" / "shop-web-1.service").read_text()
     assert "Environment=A=2\n" in unit
-    assert 'Environment="B=two words"\n' in unit
+    assert "Environment=B='two words'\n" in unit
     assert "SECRET_OF_MINE" not in unit
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis.strategies import characters, lists, text
 
 from procman.errors import InputError, ProcmanError, UsageError
-from procman.export.base import Context, File, Process, render, shell_export
+from procman.export.base import CONTROL, Context, File, Process, render, shell_export
 from procman.export.expansion import ExportType, expand
 from procman.export.formats import BUILT_IN, formats, load
 
@@ -170,3 +173,21 @@ def test_a_config_var_that_no_shell_could_name_is_an_error() -> None:
 
 def test_a_value_without_control_characters_stays_readable() -> None:
     assert shell_export("A", "b c") == "export A='b c';"
+
+
+@settings(max_examples=25, deadline=None)
+@given(lists(text(characters(codec="utf-8", exclude_characters="\0")), min_size=1, max_size=20))
+def test_any_value_goes_through_a_shell_unchanged(values: list[str]) -> None:
+    """What a format cannot express is set by the command itself, on one line."""
+    exports = [shell_export(f"V{number}", value) for number, value in enumerate(values)]
+    assert not any(CONTROL.search(line) for line in exports)
+    shown = "".join(f' "$V{number}"' for number in range(len(values)))
+
+    ran = subprocess.run(
+        ["sh", "-c", " ".join([*exports, "printf '%s\\0'", shown])],
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert ran.stdout.decode().split("\0") == [*values, ""]

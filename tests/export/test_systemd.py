@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from procman.export.base import File, Process
-from procman.export.systemd import argument, assignment
+from procman.export.systemd import argument, value
 
 Export = Callable[..., dict[str, File]]
 with_systemd = pytest.mark.skipif(
@@ -65,20 +65,20 @@ def test_units_have_honchos_names_and_depend_on_each_other(export: Export) -> No
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("A=5000", "A=5000"),
-        ("A=", "A="),
-        ("A=50%", "A=50%%"),
-        ("A=b c", '"A=b c"'),
-        ("A=it's", '"A=it\'s"'),
-        ('A=say "hi"', '"A=say \\"hi\\""'),
-        ("A=$HOME", '"A=$HOME"'),
-        ("A=a\\n", '"A=a\\\\n"'),
-        ("A=a\nb\tc\rd", '"A=a\\nb\\tc\\x0dd"'),
+        ("5000", "5000"),
+        ("", "''"),
+        ("50%", "50%%"),
+        ("b c", "'b c'"),
+        ("it's", "'it'\"'\"'s'"),
+        ('say "hi"', "'say \"hi\"'"),
+        ("$HOME", "'$HOME'"),
+        ("a\\n", "'a\\\\n'"),
+        ("a\nb\tc\rd", "'a\\nb\\tc\\x0dd'"),
     ],
 )
-def test_an_assignment_is_quoted_as_a_whole(text: str, expected: str) -> None:
-    """systemd takes a quote for a quote only at the beginning of a word."""
-    assert assignment(text) == expected
+def test_a_value_is_quoted_as_honcho_quotes_it(text: str, expected: str) -> None:
+    """With what is special to systemd, though not to a shell, escaped."""
+    assert value(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -122,8 +122,8 @@ def test_systemd_accepts_the_units_and_reads_every_value_as_it_was(
 
     dump = verify(*(tmp_path / "systemd" / name for name in files))
 
-    for name, value in values.items():
-        assert f"\t\tEnvironment: {name}={value}\n" in dump
+    for name, text in values.items():
+        assert f"\t\tEnvironment: {name}={text}\n" in dump
     assert f"\t\tWorkingDirectory: {tmp_path}/my app 100%\n" in dump
     shown = re.search(r"Command Line: /bin/sh -lc (\".*PLAIN.*\")\n", dump)
     assert shown is not None
