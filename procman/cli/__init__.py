@@ -15,6 +15,12 @@ from procman.errors import ProcmanError
 # Name → module and attribute: a command is imported when it is used, and only then.
 COMMANDS = {
     "start": ("procman.cli.start", "start"),
+    "ps": ("procman.cli.ps", "ps"),
+    "scale": ("procman.cli.steer", "scale"),
+    "restart": ("procman.cli.steer", "restart"),
+    "stop": ("procman.cli.steer", "stop"),
+    "signal": ("procman.cli.steer", "signal"),
+    "wait": ("procman.cli.steer", "wait"),
     "run": ("procman.cli.run", "run"),
     "check": ("procman.cli.check", "check"),
 }

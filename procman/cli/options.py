@@ -91,6 +91,13 @@ def given(ctx: click.Context, options: Mapping[str, object]) -> dict[str, object
     return {**before, **after}
 
 
+def app_root(ctx: click.Context, options: Mapping[str, object]) -> str:
+    """The root of the app that a command is about: `-d`, else the Procfile's directory."""
+    from procman.runtime.inputs import find_root
+
+    return find_root(given(ctx, options), os.environ, OPTION_NAMES)
+
+
 def wants_colour(asked: bool | None, descriptor: int) -> bool:
     """Whether to colour: as asked, else on a terminal unless NO_COLOR is set (no-color.org)."""
     if asked is not None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import click
 
 from procman.cli.options import OPTION_NAMES, common_options, given, option, wants_colour
 from procman.cli.problems import show_problems
+from procman.cli.signals import parse_signal
 from procman.core.dyno import STOP_TIMEOUT, Policy, Restart
 from procman.core.fleet import ProcessType
 from procman.core.formation import parse_formation, unknown_type
@@ -128,19 +128,6 @@ def process_types(
         )
         types[name] = ProcessType(name, own.command or command, policy)
     return types
-
-
-def parse_signal(name: str) -> int:
-    """15 for `TERM`, `SIGTERM` or `15`; InputError for a signal that there is not."""
-    try:
-        if name.isdigit():
-            return signal.Signals(int(name))
-        upper = name.upper()
-        return signal.Signals[upper if upper.startswith("SIG") else f"SIG{upper}"]
-    except (KeyError, ValueError):
-        raise InputError(
-            f"unknown signal {name!r}", hint="for example TERM, INT, QUIT, HUP"
-        ) from None
 
 
 def _formation(settings: Settings, types: list[str], asked: Sequence[str]) -> dict[str, int]:

@@ -37,7 +37,15 @@ if TYPE_CHECKING:
     from procman.runtime.supervisor import Supervisor
 
 # The heavy imports, in pieces, so that output can be shown between them.
-_HEAVY = ("socket", "ssl", "concurrent.futures", "asyncio", "procman.runtime.supervisor")
+_HEAVY = (
+    "socket",
+    "ssl",
+    "concurrent.futures",
+    "asyncio",
+    "procman.runtime.supervisor",
+    "procman.runtime.desk",
+    "procman.runtime.control",
+)
 
 WEB = "web"  # the process type that listens on its port
 _ENDING = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
@@ -99,7 +107,7 @@ def start(app: App) -> int:
     try:
         if app.formation.get(WEB):
             _require_free_ports(app)
-        return _Run(app).run()
+        return _Run(app, home).run()
     finally:
         home.release()
 
@@ -115,8 +123,9 @@ def _require_free_ports(app: App) -> None:
 class _Run:
     """The parts of one run, put together."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, home: Home) -> None:
         self._app = app
+        self._home = home
         self._cookie = os.urandom(16).hex()
         self._hub = LogHub(time.time)
         self._screen = Screen(1, app.look, json=app.json)
@@ -132,7 +141,7 @@ class _Run:
         for number in _ENDING:
             signal.signal(number, self._note_signal)
         guardian = Guardian(f"{COOKIE}={self._cookie}.")
-        boots = Boots.make(self._plan, self._source, self._hub, guardian, self._cookie)
+        boots = Boots(self._plan, self._source, self._port_of, self._hub, guardian, self._cookie)
         try:
             refused = self._spawn_first(boots)
             self._import_while_showing(boots)
@@ -183,6 +192,8 @@ class _Run:
     async def _main(self, boots: Boots, refused: list[Exited]) -> int:
         import asyncio
 
+        from procman.runtime.control import Control, Followers
+        from procman.runtime.desk import Desk
         from procman.runtime.supervisor import Supervisor
 
         loop = asyncio.get_running_loop()
@@ -200,7 +211,11 @@ class _Run:
                 self._end_gone(supervisor, self._screen.gone)
             for early in self._signals:
                 self._end(supervisor, early)
-            await supervisor.over.wait()
+            followers = Followers()
+            streams = {"follow": followers.follow}
+            control = Control(Desk(supervisor, boots, self._describe), streams)
+            async with control.listening(self._home.socket_path):
+                await supervisor.over.wait()
         for number in _ENDING:
             loop.remove_signal_handler(number)
             signal.signal(number, self._note_signal)
@@ -211,23 +226,27 @@ class _Run:
         again = self._fleet.phase is Phase.ENDING
         name = signal.Signals(number).name
         what = "again: killing everything now" if again else "received, stopping"
-        self._hub.say(f"{name} {what}")
-        supervisor.perform(
-            self._fleet.end(_ENDING[signal.Signals(number)], supervisor.now, kill=again)
-        )
+        supervisor.end(_ENDING[signal.Signals(number)], f"{name} {what}", kill=again)
 
     def _end_gone(self, supervisor: Supervisor, error: OSError) -> None:
         """Nobody reads us any more (EPIPE): a clean stop. Any other error is one."""
         broken = isinstance(error, BrokenPipeError)
         if not broken:
             print(f"procman: standard output: {error.strerror}", file=sys.stderr)
-        supervisor.perform(self._fleet.end(0 if broken else 1, supervisor.now))
+        supervisor.end(0 if broken else 1, "standard output is gone, stopping", kill=False)
 
     def _note_signal(self, number: int, _frame: FrameType | None) -> None:
         """Before the loop runs and after it: remember; while the screen is emptied: give up."""
         self._signals.append(number)
         if self._is_closing:
             raise KeyboardInterrupt
+
+    def _describe(self) -> Mapping[str, object]:
+        """The app as a whole, for `ps`."""
+        url = None
+        if self._fleet.formation.get(WEB):
+            url = f"http://127.0.0.1:{self._app.port_of(WEB, 1)}"
+        return {"app": os.path.basename(self._app.root), "url": url, "release": None}
 
     def _close_screen(self) -> None:
         self._is_closing = True
@@ -236,10 +255,14 @@ class _Run:
         except KeyboardInterrupt:
             self._screen.abandon()
 
-    def _plan(self, dyno: str, boot: int) -> Command:
+    def _port_of(self, dyno: str) -> int:
         of_type, _, number = dyno.rpartition(".")
+        return self._app.port_of(of_type, int(number))
+
+    def _plan(self, dyno: str, boot: int) -> Command:
+        of_type = dyno.rpartition(".")[0]
         process_type = self._app.types[of_type]
-        port = self._app.port_of(of_type, int(number))
+        port = self._port_of(dyno)
         environment = dyno_environment(
             self._app.config_vars,
             dyno=dyno,

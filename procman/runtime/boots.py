@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from procman.runtime import orphans
 from procman.runtime.guardian import Guardian
@@ -22,28 +22,18 @@ CANNOT_EXECUTE = 126  # what a shell reports for a command that is there and can
 class Boots:
     """The live processes of an app, by pid and by dyno.
 
-    `plan(dyno, boot)` gives the command of a boot; `source(dyno)` where its lines go.
+    `plan(dyno, boot)` gives the command of a boot; `source(dyno)` where its lines go;
+    `port_of(dyno)` its port, also while it is down.
     """
 
     plan: Callable[[str, int], Command]
     source: Callable[[str], Source]
+    port_of: Callable[[str], int | None]
     hub: LogHub
     guardian: Guardian
     cookie: str
-    by_pid: dict[int, Process]
-    by_dyno: dict[str, Process]
-
-    @classmethod
-    def make(
-        cls,
-        plan: Callable[[str, int], Command],
-        source: Callable[[str], Source],
-        hub: LogHub,
-        guardian: Guardian,
-        cookie: str,
-    ) -> Boots:
-        """Without a process yet."""
-        return cls(plan, source, hub, guardian, cookie, {}, {})
+    by_pid: dict[int, Process] = field(default_factory=dict)
+    by_dyno: dict[str, Process] = field(default_factory=dict)
 
     def spawn(self, dyno: str, boot: int) -> Process | None:
         """Start a boot; None, and a line that says why, when the system would not."""
@@ -68,6 +58,10 @@ class Boots:
         if process is not None and process.boot == boot:
             process.is_asked = True
             send(process, number)
+
+    def send(self, dyno: str, number: int) -> None:
+        """Send a signal by hand: it asks nothing to stop."""
+        send(self.by_dyno[dyno], number)
 
     def kill(self, dyno: str, boot: int) -> None:
         """SIGKILL to the group; what left the group falls at the exit."""

@@ -58,6 +58,14 @@ def read_inputs(
     return Inputs(root, settings, procfile, config_vars, from_files)
 
 
+def find_root(
+    command_line: Mapping[str, object], environ: Mapping[str, str], known: Iterable[str]
+) -> str:
+    """The app's root alone, for commands that talk to a running app."""
+    settings = Settings(command_line, environ, (), known)
+    return _find_root(settings.text("app_root"), settings.text("procfile"))
+
+
 def _find_root(asked: str | None, procfile: str | None) -> str:
     if asked is None:
         inside = procfile is not None and procfile != STDIN

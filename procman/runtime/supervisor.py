@@ -38,7 +38,6 @@ class Supervisor:
     def __init__(self, fleet: Fleet, boots: Boots, hub: LogHub) -> None:
         self.fleet = fleet
         self.over = asyncio.Event()
-        self.on_change: Callable[[], None] = _nothing
         self._boots = boots
         self._hub = hub
         self._loop = asyncio.get_running_loop()
@@ -48,6 +47,7 @@ class Supervisor:
         self._silences: dict[int, asyncio.TimerHandle] = {}
         self._reading: set[int] = set()
         self._paused = False
+        self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
 
     async def __aenter__(self) -> Supervisor:
         self._loop.add_signal_handler(signal.SIGCHLD, self.reap)
@@ -85,9 +85,27 @@ class Supervisor:
         finally:
             self._performing = False
         self._arm()
-        self.on_change()
+        for holds, future in self._waiters:
+            if not future.done() and holds():
+                future.set_result(None)
         if self.fleet.is_over:
             self.over.set()
+
+    def end(self, status: int, why: str, *, kill: bool) -> None:
+        """End the app."""
+        self._hub.say(why)
+        self.perform(self.fleet.end(status, self.now, kill=kill))
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds of the fleet; it is asked after every event."""
+        if holds():
+            return
+        waiter = (holds, self._loop.create_future())
+        self._waiters.append(waiter)
+        try:
+            await waiter[1]
+        finally:
+            self._waiters.remove(waiter)
 
     def reap(self) -> None:
         """Take the exits of all processes that have ended."""
@@ -191,7 +209,3 @@ class Supervisor:
     def _tick(self) -> None:
         self._timer = None
         self.perform(self.fleet.tick(self.now))
-
-
-def _nothing() -> None:
-    """Nobody listens yet."""

@@ -1,0 +1,125 @@
+"""`procman ps`: the dynos of the running app."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+import click
+
+from procman.cli.options import app_root, common_options
+from procman.core.durations import format_duration
+
+HEADINGS = (
+    "DYNO",
+    "STATE",
+    "PID",
+    "PORT",
+    "FOR",
+    "RESTARTS",
+    "LAST EXIT",
+    "CPU",
+    "MEMORY",
+    "COMMAND",
+)
+_NUMBERS = {"PID", "PORT", "RESTARTS", "CPU", "MEMORY"}
+
+
+@click.command(short_help="Show the dynos: state, pid, port, restarts, last exit, memory.")
+@click.argument("targets", nargs=-1, metavar="[TARGET]…")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object; see the README.")
+@common_options
+@click.pass_context
+def ps(ctx: click.Context, /, targets: tuple[str, ...], as_json: bool, **options: object) -> None:
+    """Show the dynos of the running app. A TARGET is a process type, a dyno or a glob.
+
+    CPU is the processor time used and MEMORY the resident memory, both of all processes of a dyno.
+    """
+    from procman.runtime.client import ask
+
+    answer = ask(app_root(ctx, options), "ps", targets=list(targets))
+    dynos = with_usage(answer["dynos"])
+    if as_json:
+        import json
+
+        kept = [{key: dyno[key] for key in JSON_KEYS} for dyno in dynos]
+        order = ("app", "pid", "url", "formation", "release")
+        click.echo(json.dumps({**{key: answer.get(key) for key in order}, "dynos": kept}, indent=2))
+        return
+    for line in table(dynos, time.time()):
+        click.echo(line)
+
+
+JSON_KEYS = (
+    "dyno",
+    "type",
+    "state",
+    "pid",
+    "port",
+    "boot",
+    "restarts",
+    "release",
+    "since",
+    "exit_status",
+    "retry_in",
+    "cpu",
+    "rss",
+    "command",
+)
+
+
+def with_usage(dynos: object) -> list[dict[str, object]]:
+    """The rows of the answer with `cpu` (seconds) and `rss` (bytes) of each dyno's processes."""
+    from procman.runtime.tree import usage_of
+
+    rows = [dict(row) for row in dynos if isinstance(row, dict)] if isinstance(dynos, list) else []
+    for row in rows:
+        pid = row["pid"]
+        usage = usage_of(pid) if isinstance(pid, int) else None
+        row["cpu"] = None if usage is None else round(usage.cpu_seconds, 2)
+        row["rss"] = None if usage is None else usage.rss_bytes
+    return rows
+
+
+def table(dynos: Sequence[Mapping[str, object]], now: float) -> list[str]:
+    """Aligned lines, a heading first."""
+    rows = [_cells(dyno, now) for dyno in dynos]
+    widths = [max(len(row[i]) for row in [HEADINGS, *rows]) for i in range(len(HEADINGS))]
+    return [_line(row, widths) for row in [HEADINGS, *rows]]
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    cells = [
+        cell.rjust(width) if heading in _NUMBERS else cell.ljust(width)
+        for cell, width, heading in zip(row, widths, HEADINGS, strict=True)
+    ]
+    return "  ".join(cells).rstrip()
+
+
+def _cells(dyno: Mapping[str, object], now: float) -> tuple[str, ...]:
+    since, retry, rss = dyno["since"], dyno["retry_in"], dyno["rss"]
+    last = str(dyno["last_exit"] or "")
+    if isinstance(retry, float):
+        last += f", retry in {format_duration(retry)}"
+    return (
+        str(dyno["dyno"]),
+        str(dyno["state"]),
+        _or_dash(dyno["pid"]),
+        _or_dash(dyno["port"]),
+        format_duration(max(0.0, now - since)) if isinstance(since, float) else "-",
+        str(dyno["restarts"]),
+        last or "-",
+        "-" if dyno["cpu"] is None else f"{dyno['cpu']:.1f}s",
+        format_bytes(rss) if isinstance(rss, int) else "-",
+        str(dyno["command"]),
+    )
+
+
+def format_bytes(count: int) -> str:
+    """`34M`: binary megabytes, gigabytes from 1024 of them on."""
+    megabytes = count / (1 << 20)
+    return f"{megabytes:.0f}M" if megabytes < 1024 else f"{megabytes / 1024:.1f}G"
+
+
+def _or_dash(value: object) -> str:
+    return "-" if value is None else str(value)

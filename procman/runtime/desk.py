@@ -1,0 +1,179 @@
+"""Answers what other terminals ask: checks it, tells the fleet, and waits where asked to."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+
+from procman.core.dyno import Want
+from procman.core.formation import match_targets, parse_scale
+from procman.core.status import is_hopeless, row, unsettled
+from procman.core.wire import Request
+from procman.errors import InputError, ProcmanError, ProtocolError
+from procman.runtime.boots import Boots
+from procman.runtime.supervisor import Supervisor
+
+PATIENCE = 60.0  # seconds that --wait waits when no timeout is given; Heroku's boot timeout
+
+Answer = Mapping[str, object]
+
+
+class Desk:
+    """One app's answers. `describe` gives what the app as a whole is: its name, url, release."""
+
+    def __init__(
+        self, supervisor: Supervisor, boots: Boots, describe: Callable[[], Mapping[str, object]]
+    ) -> None:
+        self._supervisor = supervisor
+        self._fleet = supervisor.fleet
+        self._boots = boots
+        self._describe = describe
+
+    async def answer(self, request: Request) -> Answer:
+        """Do what is asked. Raises ProcmanError, which the asker gets as it is."""
+        match request.do:
+            case "ps":
+                return self._ps(request)
+            case "scale":
+                return await self._scale(request)
+            case "restart":
+                return await self._restart(request)
+            case "stop":
+                return await self._stop(request)
+            case "signal":
+                return self._signal(request)
+            case "wait":
+                return await self._wait(request)
+            case _:
+                raise ProtocolError(f"{request.do} is not for this desk")
+
+    def _ps(self, request: Request) -> Answer:
+        now, wall = self._supervisor.now, time.time()
+        described = self._describe()
+        release = described.get("release")
+        rows = []
+        for name in self._targets(request) if self._fleet.dynos else []:
+            process = self._boots.by_dyno.get(name)
+            rows.append(
+                asdict(
+                    row(
+                        self._fleet,
+                        self._fleet.dynos[name],
+                        now=now,
+                        wall=wall,
+                        pid=None if process is None else process.pid,
+                        port=self._boots.port_of(name),
+                        release=release if isinstance(release, str) else None,
+                    )
+                )
+            )
+        return {
+            **described,
+            "pid": os.getpid(),
+            "formation": dict(self._fleet.formation),
+            "dynos": rows,
+        }
+
+    async def _scale(self, request: Request) -> Answer:
+        changed = parse_scale(request.words("changes"), self._formation())
+        if changed:
+            for name, quantity in changed.items():
+                if quantity:  # a port past 65535 is an error before anything changes
+                    self._boots.port_of(f"{name}.{quantity}")
+            self._supervisor.perform(self._fleet.scale(changed, self._supervisor.now))
+        waiting: Mapping[str, str] = {}
+        if request.flag("wait"):
+            names = [n for n, d in self._fleet.dynos.items() if d.type in changed]
+            kept = [n for n in names if int(n.rpartition(".")[2]) <= changed[n.rpartition(".")[0]]]
+            waiting = await self._until_settled(kept, PATIENCE)
+            gone = set(names) - set(kept)
+            await self._supervisor.until(lambda: not gone & self._fleet.dynos.keys())
+        return {"changed": changed, "formation": self._formation(), "unsettled": waiting}
+
+    async def _restart(self, request: Request) -> Answer:
+        names = self._targets(request)
+        boots = {name: self._fleet.dynos[name].boot for name in names}
+        effects = self._fleet.restart(names, self._supervisor.now, kill=request.flag("now"))
+        self._supervisor.perform(effects)
+        waiting: Mapping[str, str] = {}
+        if request.flag("wait"):
+            waiting = await self._until_settled(names, PATIENCE, newer_than=boots)
+        return {"dynos": names, "unsettled": waiting}
+
+    async def _stop(self, request: Request) -> Answer:
+        names = self._targets(request)
+        now, kill = self._supervisor.now, request.flag("now")
+        if request.words("targets"):
+            self._supervisor.perform(self._fleet.stop(names, now, kill=kill))
+            if request.flag("wait"):
+                await self._supervisor.until(lambda: not self._any_live(names))
+        else:
+            # The answer goes out first: the client that asked sees the end as the socket's end.
+            asyncio.get_running_loop().call_soon(
+                lambda: self._supervisor.end(0, "asked to stop by another terminal", kill=kill)
+            )
+        return {"dynos": names}
+
+    def _signal(self, request: Request) -> Answer:
+        number = int(request.number("number") or 0)
+        if number not in set(signal.Signals):
+            raise InputError(f"there is no signal {number}")
+        names = [name for name in self._targets(request) if name in self._boots.by_dyno]
+        for name in names:
+            self._boots.send(name, number)
+        return {"dynos": names}
+
+    async def _wait(self, request: Request) -> Answer:
+        timeout = request.number("timeout")
+        names = self._targets(request)
+        wanted = [name for name in names if self._fleet.dynos[name].want is not Want.DOWN]
+        if not request.words("targets"):
+            names = wanted
+        waiting = await self._until_settled(names, PATIENCE if timeout is None else timeout)
+        return {"dynos": names, "unsettled": waiting}
+
+    async def _until_settled(
+        self, names: Sequence[str], timeout: float, newer_than: Mapping[str, int] | None = None
+    ) -> Mapping[str, str]:
+        """Wait until all are up, or one never will be, or the time is over; who is not, and why."""
+        older = newer_than or {}
+
+        def waiting() -> Mapping[str, str]:
+            found = dict(unsettled(self._fleet, names))
+            for name, boot in older.items():
+                dyno = self._fleet.dynos.get(name)
+                if dyno is not None and dyno.boot <= boot and name not in found:
+                    found[name] = "not restarted yet"
+            return found
+
+        def is_decided() -> bool:
+            names = waiting()
+            dynos = [self._fleet.dynos[name] for name in names]
+            return not names or any(is_hopeless(dyno) for dyno in dynos)
+
+        try:
+            async with asyncio.timeout(timeout):
+                await self._supervisor.until(is_decided)
+        except TimeoutError:
+            pass
+        return waiting()
+
+    def _targets(self, request: Request) -> list[str]:
+        if not self._fleet.dynos:
+            if request.words("targets"):
+                raise InputError("the app has no dynos", hint="`procman scale TYPE=1` starts one")
+            return []
+        return match_targets(request.words("targets"), list(self._fleet.dynos))
+
+    def _formation(self) -> dict[str, int]:
+        return {name: self._fleet.formation.get(name, 0) for name in self._fleet.types}
+
+    def _any_live(self, names: Iterable[str]) -> bool:
+        return any(n in self._fleet.dynos and self._fleet.dynos[n].is_live for n in names)
+
+
+__all__ = ["Answer", "Desk", "ProcmanError"]
