@@ -7,7 +7,7 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ Stream = Callable[[Request, socket.socket], Awaitable[None]]
 class Control:
     """The listening end. `streams` serve the requests that go on after their answer."""
 
-    def __init__(self, desk: Desk, streams: dict[str, Stream]) -> None:
+    def __init__(self, desk: Desk, streams: Mapping[str, Stream]) -> None:
         self._desk = desk
         self._streams = streams
         self._tasks: set[asyncio.Task[None]] = set()
