@@ -11,10 +11,14 @@ from procman.errors import InputError
 if TYPE_CHECKING:
     from dotenv.parser import Binding
 
+# What Linux lets one variable, `NAME=value` and a NUL, have (MAX_ARG_STRLEN): with a longer one no
+# process starts. It also bounds what lines such as `B=${A}${A}` can grow to.
+LONGEST = 128 * 1024 - 2
+
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
-# `$5` and `$VAR` stay as they are: passwords and prices contain them. A default may hold one more
-# reference, as in `${URL:-http://${HOST}}`.
-_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_.]*)(?::-((?:\$\{[^{}]*\}|[^}])*))?\}")
+# A reference, the begin of one with a default, or the end of a default. `$5` and `$VAR` are text:
+# passwords and prices look like that.
+_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_.]*)(\}|:-)|\}")
 _LINE_END = re.compile(r"\r\n|\n|\r")
 
 _ASSIGN = "write NAME=value; NAME= is an empty value"
@@ -54,9 +58,11 @@ def parse_dotenv(data: bytes, path: str, environ: Mapping[str, str]) -> dict[str
             raise InputError("not a variable's name", path=path, line=line, hint=hint)
         if binding.value is None:
             raise InputError("there is no '='", path=path, line=line, hint=_ASSIGN)
-        value = binding.value
-        if not _is_single_quoted(binding):
-            value = _expand(value, config_vars, environ)
+        literal = _is_single_quoted(binding)
+        value = binding.value if literal else _expand(binding.value, config_vars, environ)
+        if value is None or len(binding.key) + len(value.encode(errors="replace")) > LONGEST:
+            message = "the variable is longer than 128 KiB, and no process could start with it"
+            raise InputError(message, path=path, line=line, hint="keep it in a file, and name that")
         config_vars[binding.key] = value
     return config_vars
 
@@ -110,15 +116,32 @@ def _is_single_quoted(binding: Binding) -> bool:
     return binding.original.string.partition("=")[2].lstrip().startswith("'")
 
 
-def _expand(value: str, earlier: Mapping[str, str], environ: Mapping[str, str]) -> str:
-    """Once: a reference inside a variable's value is text, whoever wrote it there."""
+def _expand(value: str, earlier: Mapping[str, str], environ: Mapping[str, str]) -> str | None:
+    """The value with its references replaced, once: what stands in a variable's value is text.
 
-    def replacement(match: re.Match[str]) -> str:
-        name, default = match[1], match[2]
-        found = earlier.get(name, environ.get(name, ""))
-        return found or _expand(default or "", earlier, environ)
-
-    return _REFERENCE.sub(replacement, value)
+    Defaults nest, as in `${URL:-http://${HOST:-localhost}}`. None when it outgrows LONGEST.
+    """
+    unclosed: list[tuple[str, str]] = []  # text before a reference, and its name
+    done, end, grown = "", 0, 0
+    for match in _REFERENCE.finditer(value):
+        done += value[end : match.start()]
+        grown += match.start() - end
+        end = match.end()
+        name, closing = match[1], match[2]
+        if closing == ":-":
+            unclosed.append((done, name))
+            done = ""
+        elif closing or unclosed:
+            before, name = (done, name) if closing else unclosed.pop()
+            found = earlier.get(name) if name in earlier else environ.get(name)
+            grown += len(found or "")
+            done = before + (found or ("" if closing else done))
+        else:
+            done += "}"
+        if grown > LONGEST:
+            return None
+    literal = [f"{before}${{{name}:-" for before, name in unclosed]
+    return "".join([*literal, done, value[end:]])
 
 
 def _broken(binding: Binding, path: str, line: int) -> InputError:

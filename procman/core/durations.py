@@ -12,7 +12,7 @@ MILLISECONDS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1
 # Above it the deadline is a slip of the finger, and some system calls refuse the number.
 LONGEST = 3650 * 86_400.0
 
-_PLAIN = re.compile(r"[0-9]*\.?[0-9]+|[0-9]+\.")
+_PLAIN = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
 _PARTS = re.compile(r"(?:([0-9]+(?:\.[0-9]+)?)\s*(ms|d|h|m|s)\s*)+")
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|d|h|m|s)")
 

@@ -14,7 +14,7 @@ from procman.errors import InputError
 
 ALL = "all"
 
-# A guard against slips such as `web=10000`. Heroku's own limit is 100 dynos of one type.
+# A guard against slips: `web=10000` would stall the machine before anyone could stop it.
 MOST = 1000
 
 _ENTRY = re.compile(r"([A-Za-z0-9_-]+)=([0-9]+)")
@@ -58,7 +58,7 @@ def parse_scale(args: Sequence[str], current: Mapping[str, int]) -> dict[str, in
     first wherever it stands, and then the others from left to right, each from what the one before
     left. Nothing is changed here: an InputError for one argument is an error for all of them.
     """
-    changes = [_parse_change(arg, current) for given in args for arg in given.split(",") if arg]
+    changes = [_parse_change(arg, current) for given in args for arg in _split(given)]
     changed: dict[str, int] = {}
     for name, sign, number, arg in sorted(changes, key=lambda change: change[0] != ALL):
         for target in current if name == ALL else (name,):
@@ -120,6 +120,11 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
 
     close = get_close_matches(folded, by_folded, n=1)
     return by_folded[close[0]] if close else None
+
+
+def _split(given: str) -> list[str]:
+    """At its commas; an empty argument stays, to be refused: a shell variable was not set."""
+    return [arg for arg in given.split(",") if arg.strip()] or [given]
 
 
 def _parse_change(arg: str, current: Mapping[str, int]) -> tuple[str, str, int, str]:
