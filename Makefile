@@ -10,7 +10,7 @@ STAMP = $(VENV)/.installed
 .PHONY: start test lint types bench clean
 
 start: $(STAMP)
-	$(BIN)/procman start -f Procfile.example
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/procman start -f Procfile.example
 
 test: $(STAMP)
 	$(BIN)/python -m pytest

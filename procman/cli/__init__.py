@@ -22,6 +22,7 @@ COMMANDS = {
     "signal": ("procman.cli.steer", "signal"),
     "wait": ("procman.cli.steer", "wait"),
     "run": ("procman.cli.run", "run"),
+    "export": ("procman.cli.export", "export"),
     "check": ("procman.cli.check", "check"),
 }
 

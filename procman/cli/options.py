@@ -31,6 +31,11 @@ OPTION_NAMES = (
     "max_restarts",
     "fail_fast",
     "stop_timeout",
+    "app",
+    "log",
+    "user",
+    "shell",
+    "template_dir",
 )
 
 
