@@ -102,32 +102,37 @@ class Policy:
     idle_stop_after: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class OfBoot:
+    """What facts and effects have in common: the boot that they are about.
+
+    Those that say no more are bare subclasses: the decorator costs 0.4 ms of start-up each.
+    """
+
+    dyno: str
+    boot: int
+
+
 # --- facts: what happened to a boot --------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(OfBoot):
     """The boot can do its work."""
 
-    dyno: str
-    boot: int
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Exited:
-    """The boot's leader ended: `status` >= 0 is its exit status, -n a death by signal n."""
-
-    dyno: str
-    boot: int
-    status: int
-
-
-@dataclass(frozen=True, slots=True)
-class Drained:
+class Drained(OfBoot):
     """The last lease on a draining boot has ended."""
 
-    dyno: str
-    boot: int
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Exited(OfBoot):
+    """The boot's leader ended: `status` >= 0 is its exit status, -n a death by signal n."""
+
+    status: int
 
 
 Fact = Ready | Exited | Drained
@@ -136,53 +141,41 @@ Fact = Ready | Exited | Drained
 # --- effects: what the supervisor must do --------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Spawn:
+class Spawn(OfBoot):
     """Start the dyno's command as this boot."""
 
-    dyno: str
-    boot: int
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """Send `number` to the boot's whole group, thawing it first when it is frozen."""
-
-    dyno: str
-    boot: int
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Kill:
+class Kill(OfBoot):
     """SIGKILL to all that is left of the boot."""
 
-    dyno: str
-    boot: int
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Drain:
+class Drain(OfBoot):
     """Lease the boot to nobody any more, and report Drained."""
 
-    dyno: str
-    boot: int
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Freeze:
+class Freeze(OfBoot):
     """Suspend the boot's process tree."""
 
-    dyno: str
-    boot: int
+    __slots__ = ()
+
+
+class Thaw(OfBoot):
+    """Let the boot's process tree run again."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Thaw:
-    """Let the boot's process tree run again."""
+class Signal(OfBoot):
+    """Send `number` to the boot's whole group, thawing it first when it is frozen."""
 
-    dyno: str
-    boot: int
+    number: int
 
 
 @dataclass(frozen=True, slots=True)

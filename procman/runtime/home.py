@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-import tempfile
 
 from procman.errors import ProcmanError
 
@@ -68,7 +67,7 @@ def runtime_directory() -> str:
     if base and os.path.isdir(base) and os.access(base, os.W_OK):
         directory = os.path.join(base, "procman")
     else:
-        directory = os.path.join(tempfile.gettempdir(), f"procman-{os.getuid()}")
+        directory = os.path.join(os.environ.get("TMPDIR", "/tmp"), f"procman-{os.getuid()}")
     os.makedirs(directory, mode=0o700, exist_ok=True)
     status = os.lstat(directory)
     private = status.st_uid == os.getuid() and not stat.S_IMODE(status.st_mode) & 0o077

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from procman.core.dotenv import merge_config_vars, parse_dotenv
 from procman.core.procfile import Procfile, parse_procfile
 from procman.core.settings import Settings, Table
 from procman.errors import InputError
@@ -53,8 +52,12 @@ def read_inputs(
         procfile = Procfile("Procfile", {}, {}, ())
     else:
         procfile = _read_procfile(path or "Procfile", root, asked_root)
-    override = settings.flag("env_override")
-    config_vars = merge_config_vars([from_files], environ, override=override)
+    config_vars = dict(environ)
+    if from_files:
+        from procman.core.dotenv import merge_config_vars
+
+        override = settings.flag("env_override")
+        config_vars = merge_config_vars([from_files], environ, override=override)
     return Inputs(root, settings, procfile, config_vars, from_files)
 
 
@@ -112,6 +115,8 @@ def _read_env_file(
     path: str, earlier: Mapping[str, str], environ: Mapping[str, str]
 ) -> dict[str, str]:
     """The bindings of earlier files and of this one, which may refer to them."""
+    from procman.core.dotenv import parse_dotenv
+
     shown = os.path.relpath(path)
     try:
         with open(path, "rb") as file:
