@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from procman.core.dotenv import LONGEST, merge_config_vars, parse_dotenv
+from procman.core.dotenv import LONGEST, _read, _read_plain, merge_config_vars, parse_dotenv
 from procman.errors import InputError
 
 ENVIRON = {"HOME": "/home/u", "EMPTY": "", "A": "caller"}
@@ -199,3 +199,42 @@ def test_single_quotes_keep_any_value(bindings: dict[str, str]) -> None:
 def test_a_variables_value_is_never_expanded_again(name: str, value: str) -> None:
     got = parse_dotenv(f"B=${{{name}}}".encode(), ".env", {name: value})
     assert got == {"B": value}
+
+
+PLAIN = st.sampled_from(
+    [
+        "A",
+        "B_1",
+        "=",
+        "=",
+        "export ",
+        "x",
+        "1",
+        "#",
+        " ",
+        "\t",
+        "\n",
+        "\n",
+        "'",
+        '"',
+        "\\",
+        "é",
+        "\r",
+    ]
+)
+
+
+@given(st.lists(PLAIN).map("".join))
+@example("A=#x")
+@example("A= # c")
+@example("A=x'y' \n #c\rB=2")
+@example("export=1\nexport export=2")
+def test_files_that_need_no_python_dotenv_are_read_as_it_reads_them(text: str) -> None:
+    plain = _read_plain(text)
+    if plain is not None:
+        assert plain == list(_read(text, ".env"))
+
+
+def test_an_ordinary_file_needs_no_python_dotenv() -> None:
+    text = "# db\nexport A=1\nURL=postgres://u:p@h/db?x=y#z\n\nEMPTY=\n"
+    assert _read_plain(text) is not None
