@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -21,9 +22,11 @@ LOW_WATER = 1 << 18
 
 
 class Screen:
-    """Standard output. A file is written to at once; a pipe or a terminal may block, so a thread
-    writes there, and `on_full` and `on_room` (the second called in that thread) tell when to pause
-    reading. `on_gone` is called, once, when the reader went away (EPIPE) or the disk is full.
+    """Standard output. A file is written to at once. A pipe or a terminal may block: what it takes
+    without blocking is written at once as well, by a descriptor of our own, since O_NONBLOCK on the
+    one we were given would be set for all who share it; for the rest there is a thread. `on_full`
+    and `on_room` (the second called in that thread) tell when to pause reading. `on_gone` is
+    called, once, when the reader went away (EPIPE) or the disk is full.
     """
 
     def __init__(self, descriptor: int, look: Look, *, json: bool = False) -> None:
@@ -31,6 +34,7 @@ class Screen:
         self._look = look
         self._json = json
         self._blocks = not stat.S_ISREG(os.fstat(descriptor).st_mode)
+        self._direct = _open_again(descriptor) if self._blocks else None
         self._second = -1
         self._clock = ""
         self._prefixes: dict[str, bytes] = {}
@@ -81,6 +85,16 @@ class Screen:
         return prefix
 
     def _enqueue(self, data: bytes) -> None:
+        if self._direct is not None and self._taken == self._put_out:
+            try:
+                data = data[os.write(self._direct, data) :]
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                self._lose(error)
+                return
+            if not data:
+                return
         if self._queue is None:
             from queue import SimpleQueue
             from threading import Thread
@@ -113,9 +127,25 @@ class Screen:
             while view:
                 view = view[os.write(self._descriptor, view) :]
         except OSError as error:
-            if self.gone is None:
-                self.gone = error
-                self.on_gone(error)
+            self._lose(error)
+
+    def _lose(self, error: OSError) -> None:
+        if self.gone is None:
+            self.gone = error
+            self.on_gone(error)
+
+
+def _open_again(descriptor: int) -> int | None:
+    """The same pipe or terminal with O_NONBLOCK of its own; None where it cannot be had (macOS, a
+    socket, a terminal that belongs to another user).
+    """
+    if sys.platform != "linux":
+        return None
+    try:
+        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY
+        return os.open(f"/proc/self/fd/{descriptor}", flags)
+    except OSError:
+        return None
 
 
 def _nothing() -> None:
