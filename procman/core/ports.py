@@ -32,9 +32,10 @@ def dyno_port(base: int, types: Sequence[str], of_type: str, number: int) -> int
 
 def parse_base_port(text: str, origin: str) -> int:
     """A base port from 1 to 65535; `origin` is where it was given, for the error."""
-    if text.isascii() and text.isdigit() and 0 < int(text) <= HIGHEST:
+    # Python refuses to read numbers of thousands of digits: the length is looked at first.
+    if text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) <= HIGHEST:
         return int(text)
     raise InputError(
-        f"{origin}: {text!r} is not a port",
+        f"{origin}: {text[:20]!r} is not a port",
         hint=f"a number from 1 to {HIGHEST}, or 'auto' for free ones",
     )

@@ -180,7 +180,7 @@ def _type_settings(values: Mapping[str, tuple[object, str]]) -> TypeSettings:
 def _integer(value: object, origin: str) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
-    if isinstance(value, str) and value.isascii() and value.isdigit():
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
         return int(value)
     raise _wrong(origin, value, "a number from 0")
 
