@@ -67,7 +67,7 @@ def sweep(
     swept = []
     try:
         names = os.listdir(parent)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     for name in names:
         if not name.startswith(prefix):
@@ -84,6 +84,8 @@ def sweep(
                 before(path)
             remove_tree(path)
             swept.append(path)
+        except OSError:
+            continue  # another user's, perhaps root's: no reason to fail what sweeps in passing
         finally:
             os.close(lock)
     return swept

@@ -62,6 +62,8 @@ class Sink:
 
     def write(self, data: bytes) -> int:
         """Write all of it; raises SlugError from the limit on."""
+        if self._descriptor < 0:
+            return len(data)
         if not self.size:
             data = GZIP_HEADER + data[len(GZIP_HEADER) :]
         self.size += len(data)
@@ -75,6 +77,10 @@ class Sink:
         except OSError as problem:
             raise SlugError(f"cannot write the slug: {problem.strerror}") from None
         return len(data)
+
+    def shut(self) -> None:
+        """Take no more: a writer that failed is closed late, when the number is another file's."""
+        self._descriptor = -1
 
     def flush(self) -> None:
         """Nothing is held back."""
@@ -110,6 +116,7 @@ def pack(
         ) as out:
             _write(tree, root_fd, safe, out.write, progress)
     finally:
+        sink.shut()
         os.close(root_fd)
     warning = packed_size_warning(sink.size)
     warnings = (*tree.warnings, *((warning,) if warning else ()))
