@@ -20,6 +20,7 @@ COMMANDS = {
     "restart": ("procman.cli.steer", "restart"),
     "stop": ("procman.cli.steer", "stop"),
     "signal": ("procman.cli.steer", "signal"),
+    "logs": ("procman.cli.logs", "logs"),
     "wait": ("procman.cli.steer", "wait"),
     "run": ("procman.cli.run", "run"),
     "export": ("procman.cli.export", "export"),

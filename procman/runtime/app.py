@@ -34,6 +34,7 @@ from procman.runtime.screen import Screen
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
+    from procman.runtime.history import History
     from procman.runtime.supervisor import Supervisor
 
 # The heavy imports, in pieces, so that output can be shown between them.
@@ -133,6 +134,7 @@ class _Run:
         self._fleet = Fleet(dict(app.types), fail_fast=app.fail_fast)
         self._sources: dict[str, Source] = {}
         self._window = _terminal_size(app.look) if app.pty else None
+        self._history: History | None = None
         self._signals: list[int] = []
         self._is_closing = False
 
@@ -168,9 +170,17 @@ class _Run:
                         refused.append(Exited(dyno, boot, CANNOT_EXECUTE))
                 case _:
                     raise AssertionError(effect)  # nothing runs yet that could be signalled
+        self._remember()
         for process in boots.by_pid.values():
             boots.announce(process)
         return refused
+
+    def _remember(self) -> None:
+        """Begin the history when the first dynos run already: start-up does not wait for a disk."""
+        from procman.runtime.history import History
+
+        self._history = History(self._app.root, self._hub.say)
+        self._hub.add(self._history)
 
     def _import_while_showing(self, boots: Boots) -> None:
         poll = select.poll()
@@ -212,6 +222,8 @@ class _Run:
             for early in self._signals:
                 self._end(supervisor, early)
             followers = Followers()
+            if self._history is not None:
+                self._history.on_write = followers.ring
             streams = {"follow": followers.follow}
             control = Control(Desk(supervisor, boots, self._describe), streams)
             async with control.listening(self._home.socket_path):

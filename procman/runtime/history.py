@@ -1,0 +1,161 @@
+"""The sink that remembers: appends every line to the app's history on disk, rotated and bounded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+from procman.core.history import KEPT, ROTATE_AT, file_name, first_line_of
+from procman.core.style import for_history
+from procman.runtime.loghub import Source
+
+HOME = ".procman"  # in the app's root; git never sees it
+READ_SIZE = 256 * 1024
+
+
+def log_directory(root: str) -> str:
+    """Where the history of the app in `root` lies."""
+    return os.path.join(root, HOME, "log")
+
+
+def first_lines(directory: str) -> list[int]:
+    """The numbers of the first lines of all files, ascending."""
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return []
+    return sorted(first for name in names if (first := first_line_of(name)) is not None)
+
+
+class History:
+    """The history of the app in `root`. Only the holder of the app's lock may write it.
+
+    A batch is one write: nothing is held back, and no line is lost when procman is killed. Nothing
+    is forced to the disk. `on_write` is called when lines were added. When the disk refuses, the
+    history is off for the rest of the run, `on_trouble` is told why, once, and the app runs on.
+    """
+
+    def __init__(self, root: str, on_trouble: Callable[[str], None]) -> None:
+        self.on_write: Callable[[], None] = _nothing
+        self._on_trouble = on_trouble
+        self._home = os.path.join(root, HOME)
+        self._directory = log_directory(root)
+        self._file: int | None = None
+        self._first = 0  # the number of the open file's first line
+        self._size = 0
+        try:
+            known = first_lines(self._directory)
+            self._open(known[-1] if known else 0)
+            self._mend()
+        except OSError as error:
+            self._give_up(error)
+
+    def write(self, source: Source, lines: bytes, now: float) -> None:
+        """Append whole lines."""
+        if self._file is None:
+            return
+        try:
+            data = for_history(lines, source.name, now)
+            if self._size + len(data) <= ROTATE_AT:
+                self._append(data)
+            else:
+                self._append_in_parts(data)
+        except OSError as error:
+            self._give_up(error)
+        else:
+            self.on_write()
+
+    def close(self) -> None:
+        """Nothing is held back: only the file is closed."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _append(self, data: bytes) -> None:
+        assert self._file is not None
+        if not os.fstat(self._file).st_nlink:
+            self._rotate()  # somebody cleaned up (`git clean -fdx`): what comes can be kept
+        view = memoryview(data)
+        while view:  # a full disk takes a part, and refuses the rest
+            written = os.write(self._file, view)
+            self._size += written
+            view = view[written:]
+
+    def _append_in_parts(self, data: bytes) -> None:
+        """Fill files up to their size; only a single line may go beyond."""
+        begin = 0
+        while begin < len(data):
+            end = data.rfind(b"\n", begin, begin + max(0, ROTATE_AT - self._size)) + 1
+            if not end:
+                if self._size:
+                    self._rotate()
+                    continue
+                end = data.index(b"\n", begin) + 1
+            self._append(data[begin:end])
+            begin = end
+
+    def _open(self, first: int) -> None:
+        os.makedirs(self._directory, mode=0o700, exist_ok=True)
+        _ignore_in_git(self._home)
+        path = os.path.join(self._directory, file_name(first))
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._first = first
+        self._size = os.fstat(self._file).st_size
+
+    def _rotate(self) -> None:
+        assert self._file is not None
+        first = self._first + count_lines(self._file)
+        os.close(self._file)
+        self._file = None
+        self._open(first)
+        for old in first_lines(self._directory)[:-KEPT]:
+            os.unlink(os.path.join(self._directory, file_name(old)))
+
+    def _mend(self) -> None:
+        """Cut off a last line that has no end: a killed procman's, or a full disk's."""
+        assert self._file is not None
+        end = self._size
+        while end:
+            begin = max(0, end - READ_SIZE)
+            whole = os.pread(self._file, end - begin, begin).rfind(b"\n") + 1
+            end = begin + whole if whole else begin
+            if whole:
+                break
+        if end < self._size:
+            os.ftruncate(self._file, end)
+            self._size = end
+
+    def _give_up(self, error: OSError) -> None:
+        if self._file is not None:
+            try:
+                self._mend()
+            except OSError:
+                pass  # the next run tries again
+        self.close()
+        self._on_trouble(f"no history from here on, {self._directory}: {error.strerror}")
+
+
+def count_lines(file: int) -> int:
+    """How many lines an open file has, read from its beginning."""
+    lines = offset = 0
+    while data := os.pread(file, READ_SIZE, offset):
+        lines += data.count(b"\n")
+        offset += len(data)
+    return lines
+
+
+def _ignore_in_git(home: str) -> None:
+    path = os.path.join(home, ".gitignore")
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return
+    os.write(file, b"*\n")
+    os.close(file)
+
+
+def _nothing() -> None:
+    """Nobody follows."""
+
+
+__all__: Sequence[str] = ["HOME", "History", "count_lines", "first_lines", "log_directory"]
