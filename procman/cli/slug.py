@@ -133,6 +133,33 @@ def list_slugs(root: Path, as_json: bool) -> None:
         click.echo(summary(one))
 
 
+@slug.command(short_help="Delete slugs that no release needs.")
+@root_option
+@click.option(
+    "--keep",
+    metavar="N",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="Keep the slugs of this many releases.",
+)
+def prune(root: Path, keep: int) -> None:
+    """Delete the slugs that the last releases do not need, and list them.
+
+    Kept as well are the newest slug and those that dynos run from.
+    """
+    from procman.core.release import kept_slugs
+    from procman.runtime.ledger import Ledger
+    from procman.runtime.overlay import Copies
+    from procman.runtime.slug_store import SlugStore, summary
+
+    store = SlugStore(root)
+    kept = kept_slugs(Ledger(store).read(), keep) | {one.id for one in store.all()[:1]}
+    for one in store.prune(kept):
+        click.echo(summary(one))
+    Copies(store).sweep()
+
+
 @contextmanager
 def progress_bar(label: str) -> Iterator[Progress | None]:
     """A bar on standard error while something long goes on; nothing where that is no terminal."""

@@ -120,7 +120,7 @@ def test_a_dyno_runs_as_the_same_user_in_the_same_environment(
 
 def test_the_status_of_the_command_is_the_dynos(copies: Copies, slug: Metadata) -> None:
     """And a command that is not there is told as a shell tells it."""
-    for script, status in (("exit 7", 7), ("kill -TERM $$", -15), ("exec nowhere 2>&-", 127)):
+    for script, status in (("exit 7", 7), ("kill -TERM $$", -15), ("exec ./nowhere 2>&-", 127)):
         copy = copies.copy_for(slug.id, "web.1", 1)
         argv = [*copy.argv_prefix, "/bin/sh", "-c", script]
         assert subprocess.run(argv, cwd=copy.path, check=False).returncode == status

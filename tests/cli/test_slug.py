@@ -1,0 +1,124 @@
+"""`procman slug` talks to people on standard error and to scripts on standard output."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from procman.cli.slug import slug
+from procman.errors import InputError, SlugError
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    root = tmp_path / "app"
+    root.mkdir()
+    (root / "Procfile").write_text("web: python app.py\n")
+    (root / "app.py").write_text("print(1)\n" * 1000)
+    return root
+
+
+def call(*arguments: str | Path) -> Result:
+    result = CliRunner().invoke(slug, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def test_build_prints_the_id_alone_on_standard_output(app: Path, tmp_path: Path) -> None:
+    """The log is for people, the id for the next command."""
+    result = call("build", "-d", app, "-o", tmp_path / "app.tgz")
+    digest = result.stdout.strip()
+    assert len(digest) == 64
+    assert "-----> Compressing...\n       Done: " in result.stderr
+    assert "Procfile declares types -> web" in result.stderr
+    facts = json.loads((tmp_path / "app.tgz.json").read_text())
+    assert facts["checksum"] == f"SHA256:{digest}"
+    assert facts["process_types"] == {"web": "python app.py"}
+
+
+def test_inspect_shows_metadata_size_and_the_largest_files(app: Path, tmp_path: Path) -> None:
+    """Of a file, and of a slug of the store by the beginning of its id."""
+    digest = call("build", "-d", app, "-o", tmp_path / "app.tgz").stdout.strip()
+    for name in (str(tmp_path / "app.tgz"), digest[:10]):
+        shown = call("inspect", "-d", app, name, "-n", "1").stdout
+        assert f"Id:         {digest}\n" in shown
+        assert "Type:       web: python app.py\n" in shown
+        assert shown.endswith("8.8 KB app.py\n")
+    facts = json.loads(call("inspect", "-d", app, digest[:10], "--json").stdout)
+    assert facts["id"] == digest
+
+
+def test_extract_unpacks_into_a_new_directory(app: Path, tmp_path: Path) -> None:
+    """And says how much."""
+    digest = call("build", "-d", app).stdout.strip()
+    result = call("extract", "-d", app, digest[:8], tmp_path / "out")
+    assert (tmp_path / "out/Procfile").read_text() == "web: python app.py\n"
+    assert result.stderr == f"3 entries in {tmp_path / 'out'}\n"
+
+
+def test_list_is_newest_first_and_has_a_json_form(app: Path) -> None:
+    """An app without slugs has an empty one."""
+    assert call("list", "-d", app).stdout == ""
+    assert json.loads(call("list", "-d", app, "--json").stdout) == []
+    first = call("build", "-d", app).stdout.strip()
+    (app / "app.py").write_text("")
+    second = call("build", "-d", app).stdout.strip()
+    lines = call("list", "-d", app).stdout.splitlines()
+    assert [line.split()[0] for line in lines] == [second[:12], first[:12]]
+    assert lines[0].endswith("web")
+    listed = json.loads(call("list", "-d", app, "--json").stdout)
+    assert [one["id"] for one in listed] == [second, first]
+
+
+def test_prune_keeps_the_newest_and_what_releases_need(app: Path) -> None:
+    """What is deleted is listed."""
+    digests = []
+    for text in "abc":
+        (app / "app.py").write_text(text)
+        digests.append(call("build", "-d", app).stdout.strip())
+    release(app, digests[0])
+    result = call("prune", "-d", app)
+    assert result.stdout.split()[0] == digests[1][:12]
+    left = json.loads(call("list", "-d", app, "--json").stdout)
+    assert [one["id"] for one in left] == [digests[2], digests[0]]
+    assert call("prune", "-d", app).stdout == ""
+
+
+def release(app: Path, digest: str) -> None:
+    from procman.core.release import Status, draft
+    from procman.runtime.ledger import Ledger, now
+    from procman.runtime.slug_store import SlugStore
+
+    with Ledger(SlugStore(app)).writing() as writer:
+        made = draft(
+            writer.releases, slug=digest, config_vars={}, process_types={}, description="", at=now()
+        )
+        writer.settle(writer.add(made), Status.SUCCEEDED)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("inspect", "nothing.tgz"), SlugError),
+        (("inspect", "abc"), SlugError),
+        (("extract", "abc", "out"), SlugError),
+        (("build", "--git", "nope"), InputError),
+    ],
+)
+def test_what_goes_wrong_is_an_error_of_procmans(
+    app: Path, arguments: tuple[str, ...], error: type[Exception]
+) -> None:
+    """Printed once, at the edge, with its exit status."""
+    with pytest.raises(error):
+        call(arguments[0], "-d", app, *arguments[1:])
+
+
+def test_wrong_calls_are_clicks_to_tell(app: Path) -> None:
+    """Exit status 2."""
+    assert call("build", "-d", app / "nowhere").exit_code == 2
+    assert call("build", "-b", app / "Procfile").exit_code == 2
+    assert call("extract", "x").exit_code == 2
