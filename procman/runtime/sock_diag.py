@@ -1,0 +1,104 @@
+"""Asks the kernel for its TCP sockets over netlink: 20 to 30 µs, where reading /proc/net/tcp takes
+milliseconds on a busy machine. Linux; linux/inet_diag.h, sock_diag(7).
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from dataclasses import dataclass
+from types import TracebackType
+
+ESTABLISHED, CLOSE_WAIT, LISTEN = 1, 8, 10  # TCP states: include/net/tcp_states.h
+
+_NETLINK_SOCK_DIAG = 4
+_SOCK_DIAG_BY_FAMILY = 20
+_REQUEST_DUMP = 0x1 | 0x100 | 0x200  # NLM_F_REQUEST | NLM_F_ROOT | NLM_F_MATCH
+_ERROR, _DONE = 2, 3
+
+_HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port id
+_QUERY = struct.Struct("=BBBxI")  # inet_diag_req_v2: family, protocol, extensions, states
+_IDENTITY = struct.Struct("=2s2s16s16sI8s")  # inet_diag_sockid; ports and addresses as on the wire
+_ANSWER = struct.Struct("=BBxx2s2s16s16sI8sIIIII")  # inet_diag_msg
+_FAMILIES = (socket.AF_INET, socket.AF_INET6)
+
+
+@dataclass(frozen=True, slots=True)
+class TcpSocket:
+    """One row of the kernel's table. `waiting` is, of a listening socket, how many connections it
+    has not accepted yet. An inode of 0 is a connection that nobody has accepted."""
+
+    family: int
+    host: str
+    port: int
+    inode: int
+    uid: int
+    waiting: int
+
+
+class SockDiag:
+    """A netlink socket kept open, for who asks often; raises OSError where the kernel refuses."""
+
+    def __init__(self) -> None:
+        kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
+        self._socket = socket.socket(socket.AF_NETLINK, kind, _NETLINK_SOCK_DIAG)
+
+    def __enter__(self) -> SockDiag:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        self._socket.close()
+
+    def sockets(self, *states: int, port: int = 0) -> list[TcpSocket]:
+        """All TCP sockets, IPv4 and IPv6, in one of `states`; `port` is the local one, 0 for any.
+
+        The kernel filters, so that a port is found among many connections without copying them.
+        """
+        mask = sum(1 << state for state in states)
+        found: list[TcpSocket] = []
+        for family in _FAMILIES:
+            self._socket.send(_request(family, mask, port))
+            while not self._read(found):
+                pass
+        return found
+
+    def _read(self, found: list[TcpSocket]) -> bool:
+        """Take one datagram; whether it was the last of the answer."""
+        data = self._socket.recv(65536)
+        at = 0
+        while at + _HEADER.size <= len(data):
+            length, kind, *_ = _HEADER.unpack_from(data, at)
+            if kind == _DONE:
+                return True
+            if kind == _ERROR:
+                number = -struct.unpack_from("=i", data, at + _HEADER.size)[0]
+                raise OSError(number, "the kernel does not list its TCP sockets")
+            found.append(_row(data, at + _HEADER.size))
+            at += (length + 3) & ~3
+        return False
+
+
+def _request(family: int, mask: int, port: int) -> bytes:
+    nothing = b""
+    identity = _IDENTITY.pack(port.to_bytes(2, "big"), nothing, nothing, nothing, 0, b"\xff" * 8)
+    body = _QUERY.pack(family, socket.IPPROTO_TCP, 0, mask) + identity
+    size = _HEADER.size + len(body)
+    return _HEADER.pack(size, _SOCK_DIAG_BY_FAMILY, _REQUEST_DUMP, 1, 0) + body
+
+
+def _row(data: bytes, at: int) -> TcpSocket:
+    family, _state, port, _, source, _, _, _, _, waiting, _, uid, inode = _ANSWER.unpack_from(
+        data, at
+    )
+    size = 4 if family == socket.AF_INET else 16
+    host = socket.inet_ntop(family, source[:size])
+    return TcpSocket(family, host, int.from_bytes(port, "big"), inode, uid, waiting)
