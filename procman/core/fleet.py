@@ -14,6 +14,8 @@ from procman.core import dyno as machine
 from procman.core.dyno import Dyno, Effects, Exited, Fact, Policy, Say, State, Want
 from procman.core.exits import describe_exit, shell_status
 
+WEB = "web"  # the process type that the router, or the app's port, leads to
+
 # An app of which nothing is left running and of which every dyno has crashed this often in a row is
 # broken, not flaky: three restarts, the third after 2 s. Chosen so that `a: exit 3` alone ends with
 # 3 in a CI log instead of looping there for ever, and its back-off is still seen.
@@ -43,11 +45,15 @@ class Fleet:
 
     `fail_fast`: the first exit of any process ends the app with its status, as in foreman.
     `stays`: the app never ends by itself for being broken: somebody may mend it while it runs.
+    `idle_timeout`: seconds without a request after which a lone web dyno falls asleep;
+    `quiet_since` is when the last lease ended, None while there is one.
     """
 
     types: dict[str, ProcessType]
     fail_fast: bool = False
     stays: bool = False
+    idle_timeout: float | None = None
+    quiet_since: float | None = 0.0
     formation: dict[str, int] = field(default_factory=dict)
     dynos: dict[str, Dyno] = field(default_factory=dict)
     phase: Phase = Phase.RUNNING
@@ -109,6 +115,22 @@ class Fleet:
             effects += more
         return effects + self.tick(now)  # a drain that was cut short asks at once
 
+    def idle(self, names: Iterable[str], now: float) -> Effects:
+        """Let these dynos fall asleep, whether anybody asks for them or not."""
+        effects: Effects = ()
+        for name in names:
+            if self._may_sleep(self.dynos[name]):
+                effects += (Say(name, "Idling"), *self._intend(name, Want.ASLEEP, now))
+        return self._settle(effects, now)
+
+    def wake(self, now: float) -> Effects:
+        """Somebody asks: wake what is asleep, or is falling asleep."""
+        effects: Effects = ()
+        for name, dyno in tuple(self.dynos.items()):
+            if dyno.want is Want.ASLEEP:
+                effects += (Say(name, "Unidling"), *self._intend(name, Want.UP, now))
+        return self._settle(effects, now) if effects else ()
+
     # --- facts and time ---
 
     def observe(self, fact: Fact, now: float) -> Effects:
@@ -133,14 +155,19 @@ class Fleet:
                 policy = self.types[dyno.type].policy
                 self.dynos[name], more = machine.tick(dyno, now, policy, gate=self._gate(dyno))
                 effects += more
+        bedtime = self._bedtime()
+        if bedtime is not None and bedtime[0] <= now:
+            return effects + self.idle([bedtime[1]], now)
         return self._settle(effects, now)
 
     @property
     def deadline(self) -> float | None:
-        """When `tick` must be called next."""
-        return min(
-            (d.deadline for d in self.dynos.values() if d.deadline is not None), default=None
-        )
+        """When `tick` must be called next. A request may move it on without an event."""
+        deadlines = [d.deadline for d in self.dynos.values() if d.deadline is not None]
+        bedtime = self._bedtime()
+        if bedtime is not None:
+            deadlines.append(bedtime[0])
+        return min(deadlines, default=None)
 
     # --- questions ---
 
@@ -154,6 +181,19 @@ class Fleet:
         return [n for n, d in self.dynos.items() if of_type is None or d.type == of_type]
 
     # --- inside ---
+
+    def _bedtime(self) -> tuple[float, str] | None:
+        """When the lone web dyno falls asleep, and its name; None when none may."""
+        if self.idle_timeout is None or self.quiet_since is None or self.formation.get(WEB) != 1:
+            return None
+        dyno = self.dynos.get(f"{WEB}.1")
+        if dyno is None or dyno.want is not Want.UP or not self._may_sleep(dyno):
+            return None
+        return max(self.quiet_since, dyno.since) + self.idle_timeout, dyno.name
+
+    def _may_sleep(self, dyno: Dyno) -> bool:
+        idle = self.types[dyno.type].policy.idle
+        return dyno.state is State.UP and idle is not machine.Idle.OFF and not dyno.out_of_date
 
     def _intend(self, name: str, want: Want, now: float) -> Effects:
         dyno = self.dynos[name]
