@@ -105,6 +105,14 @@ class Boots:
         os.close(process.output)
         self.guardian.forget(process.pid)
 
+    def strays(self, process: Process) -> list[int]:
+        """Processes of a live boot that lost their parent, and so left its tree."""
+        adopted = orphans.adopted({self.guardian.pid, *self.by_pid})
+        if not adopted:
+            return []
+        ours = set(orphans.marked(self.mark(process)))
+        return [pid for pid in adopted if pid in ours]
+
     def mark(self, process: Process) -> str:
         """What the environment of everything that stems from a boot contains."""
         return cookie_of(self.cookie, process.dyno, process.boot)
