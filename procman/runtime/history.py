@@ -95,6 +95,7 @@ class History:
             begin = end
 
     def _open(self, first: int) -> None:
+        os.makedirs(self._home, mode=0o700, exist_ok=True)
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
         _ignore_in_git(self._home)
         path = os.path.join(self._directory, file_name(first))
