@@ -17,8 +17,8 @@ from procman.core.ports import parse_base_port
 from procman.core.settings import RESTARTS, Settings, TypeSettings
 from procman.core.style import Look
 from procman.errors import InputError
-from procman.runtime.app import App, base_ports, free_ports, prefix_width
 from procman.runtime.app import start as start_app
+from procman.runtime.blueprint import App, base_ports, free_ports, prefix_width
 from procman.runtime.inputs import Inputs, read_inputs
 
 DEFAULT_PORT = 5000  # foreman's

@@ -13,22 +13,20 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from procman.core.dyno import Exited, Spawn
-from procman.core.environment import COOKIE, dyno_environment
-from procman.core.fleet import Fleet, Phase, ProcessType
-from procman.core.ports import dyno_port
-from procman.core.style import SYSTEM, Look, colour_of
+from procman.core.environment import COOKIE
+from procman.core.fleet import WEB, Fleet, Phase
 from procman.errors import ProcmanError
 from procman.runtime import orphans
-from procman.runtime.boots import CANNOT_EXECUTE, Boots, cookie_of
+from procman.runtime.blueprint import App, Blueprint
+from procman.runtime.boots import CANNOT_EXECUTE, Boots
 from procman.runtime.guardian import Guardian
 from procman.runtime.home import Home
-from procman.runtime.loghub import LogHub, Source
-from procman.runtime.process import Command, open_standard_streams, shell_argv
+from procman.runtime.loghub import LogHub
+from procman.runtime.process import open_standard_streams
 from procman.runtime.screen import Screen
 
 if TYPE_CHECKING:
@@ -48,49 +46,7 @@ _HEAVY = (
     "procman.runtime.control",
 )
 
-WEB = "web"  # the process type that listens on its port
 _ENDING = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
-
-
-@dataclass(frozen=True, slots=True)
-class App:
-    """What `start` runs. `ports` is foreman's base, or the free port of each dyno by a function."""
-
-    root: str
-    types: Mapping[str, ProcessType]
-    extra: Mapping[str, Mapping[str, str]]
-    formation: Mapping[str, int]
-    config_vars: Mapping[str, str]
-    port_of: Callable[[str, int], int]
-    look: Look
-    json: bool = False
-    pty: bool = False
-    quiet: frozenset[str] = frozenset()
-    fail_fast: bool = False
-
-
-def base_ports(base: int, types: Mapping[str, ProcessType]) -> Callable[[str, int], int]:
-    """foreman's rule as a function of type and number."""
-    names = list(types)
-    return lambda of_type, number: dyno_port(base, names, of_type, number)
-
-
-def free_ports() -> Callable[[str, int], int]:
-    """Free ports, drawn when first asked for, and then kept: no two dynos get the same."""
-    import socket
-
-    drawn: dict[tuple[str, int], int] = {}
-
-    def port_of(of_type: str, number: int) -> int:
-        while (of_type, number) not in drawn:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                port: int = probe.getsockname()[1]
-            if port not in drawn.values():
-                drawn[of_type, number] = port
-        return drawn[of_type, number]
-
-    return port_of
 
 
 def start(app: App) -> int:
@@ -132,8 +88,7 @@ class _Run:
         self._screen = Screen(1, app.look, json=app.json)
         self._hub.add(self._screen)
         self._fleet = Fleet(dict(app.types), fail_fast=app.fail_fast)
-        self._sources: dict[str, Source] = {}
-        self._window = _terminal_size(app.look) if app.pty else None
+        self._blueprint = Blueprint(app, self._cookie)
         self._history: History | None = None
         self._signals: list[int] = []
         self._is_closing = False
@@ -143,7 +98,7 @@ class _Run:
         for number in _ENDING:
             signal.signal(number, self._note_signal)
         guardian = Guardian(f"{COOKIE}={self._cookie}.")
-        boots = Boots(self._plan, self._source, self._port_of, self._hub, guardian, self._cookie)
+        boots = self._make_boots(guardian)
         try:
             refused = self._spawn_first(boots)
             self._import_while_showing(boots)
@@ -191,7 +146,7 @@ class _Run:
             importlib.import_module(name)
             for descriptor, event in poll.poll(0):
                 if event & select.POLLIN and not self._screen.is_full:
-                    self._hub.take(self._source(processes[descriptor].dyno), descriptor)
+                    self._hub.take(self._blueprint.source(processes[descriptor].dyno), descriptor)
         orphans.become_subreaper()
 
     def _supervise(self, boots: Boots, refused: list[Exited]) -> int:
@@ -253,12 +208,12 @@ class _Run:
         if self._is_closing:
             raise KeyboardInterrupt
 
+    def _make_boots(self, guardian: Guardian) -> Boots:
+        plan = self._blueprint
+        return Boots(plan.command, plan.source, plan.port_of, self._hub, guardian, self._cookie)
+
     def _describe(self) -> Mapping[str, object]:
-        """The app as a whole, for `ps`."""
-        url = None
-        if self._fleet.formation.get(WEB):
-            url = f"http://127.0.0.1:{self._app.port_of(WEB, 1)}"
-        return {"app": os.path.basename(self._app.root), "url": url, "release": None}
+        return self._blueprint.describe(self._fleet.formation)
 
     def _close_screen(self) -> None:
         self._is_closing = True
@@ -267,37 +222,6 @@ class _Run:
         except KeyboardInterrupt:
             self._screen.abandon()
 
-    def _port_of(self, dyno: str) -> int:
-        of_type, _, number = dyno.rpartition(".")
-        return self._app.port_of(of_type, int(number))
-
-    def _plan(self, dyno: str, boot: int) -> Command:
-        of_type = dyno.rpartition(".")[0]
-        process_type = self._app.types[of_type]
-        port = self._port_of(dyno)
-        environment = dyno_environment(
-            self._app.config_vars,
-            dyno=dyno,
-            cookie=cookie_of(self._cookie, dyno, boot),
-            port=port,
-            type_ports={name: self._app.port_of(name, 1) for name in self._app.types},
-            extra=self._app.extra.get(of_type),
-        )
-        return Command(
-            shell_argv(process_type.command), environment, self._app.pty, self._window, port
-        )
-
-    def _source(self, dyno: str) -> Source:
-        source = self._sources.get(dyno)
-        if source is None:
-            of_type = dyno.rpartition(".")[0]
-            colour = ""
-            if self._app.look.colour:
-                colour = colour_of(list(self._app.types).index(of_type))
-            quiet = of_type in self._app.quiet or dyno in self._app.quiet
-            source = self._sources[dyno] = Source(dyno, colour, quiet)
-        return source
-
 
 def _call(loop: AbstractEventLoop, callback: Callable[[], None]) -> None:
     """Call on the loop from another thread; a loop that has ended needs no call."""
@@ -305,16 +229,3 @@ def _call(loop: AbstractEventLoop, callback: Callable[[], None]) -> None:
         loop.call_soon_threadsafe(callback)
     except RuntimeError:
         pass
-
-
-def _terminal_size(look: Look) -> tuple[int, int]:
-    """Rows and columns that a dyno may fill beside our prefix."""
-    size = os.get_terminal_size(1) if os.isatty(1) else os.terminal_size((80, 24))
-    taken = (look.width + 3 if look.prefix else 0) + (9 if look.prefix and look.timestamps else 0)
-    return size.lines, max(20, size.columns - taken)
-
-
-def prefix_width(formation: Mapping[str, int]) -> int:
-    """Columns for the longest name of a dyno."""
-    names = [f"{name}.{max(1, quantity)}" for name, quantity in formation.items() if quantity]
-    return max((len(name) for name in [SYSTEM, *names]), default=len(SYSTEM))

@@ -1,0 +1,140 @@
+"""What the app is to run: the command, environment, port and log source of each dyno."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from procman.core.environment import dyno_environment
+from procman.core.fleet import WEB, ProcessType
+from procman.core.ports import dyno_port
+from procman.core.style import SYSTEM, Look, colour_of
+from procman.runtime.boots import cookie_of
+from procman.runtime.loghub import Source
+from procman.runtime.process import Command, shell_argv
+
+PortOf = Callable[[str, int], int]  # of a type and a number
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """The router's place and ways. Durations in seconds; None is never."""
+
+    host: str
+    port: int
+    request_timeout: float | None
+    router_log: str
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """What `start` runs. Without a `front` the web dynos bind the app's ports themselves."""
+
+    root: str
+    types: Mapping[str, ProcessType]
+    extra: Mapping[str, Mapping[str, str]]
+    formation: Mapping[str, int]
+    config_vars: Mapping[str, str]
+    port_of: PortOf
+    look: Look
+    front: Front | None = None
+    idle_timeout: float | None = None
+    json: bool = False
+    pty: bool = False
+    quiet: frozenset[str] = frozenset()
+    fail_fast: bool = False
+
+
+class Blueprint:
+    """The app's dynos as they are to be, for one run, marked by `cookie`."""
+
+    def __init__(self, app: App, cookie: str) -> None:
+        self.app = app
+        self._cookie = cookie
+        self._inner_ports = free_ports()
+        self._sources: dict[str, Source] = {}
+        self._window = _terminal_size(app.look) if app.pty else None
+
+    def port_of(self, dyno: str) -> int:
+        """The port that a dyno is told to listen on; behind the router a free one for web."""
+        of_type, _, number = dyno.rpartition(".")
+        if self.app.front is not None and of_type == WEB:
+            return self._inner_ports(of_type, int(number))
+        return self.app.port_of(of_type, int(number))
+
+    def public_port(self, of_type: str) -> int:
+        """Where other dynos reach a type: the router for web, else its first dyno."""
+        if self.app.front is not None and of_type == WEB:
+            return self.app.front.port
+        return self.app.port_of(of_type, 1)
+
+    def command(self, dyno: str, boot: int) -> Command:
+        """What to run for a boot."""
+        of_type = dyno.rpartition(".")[0]
+        port = self.port_of(dyno)
+        environment = dyno_environment(
+            self.app.config_vars,
+            dyno=dyno,
+            cookie=cookie_of(self._cookie, dyno, boot),
+            port=port,
+            type_ports={name: self.public_port(name) for name in self.app.types},
+            extra=self.app.extra.get(of_type),
+        )
+        argv = shell_argv(self.app.types[of_type].command)
+        return Command(argv, environment, self.app.pty, self._window, port)
+
+    def source(self, dyno: str) -> Source:
+        """Where the lines of a dyno go."""
+        source = self._sources.get(dyno)
+        if source is None:
+            of_type = dyno.rpartition(".")[0]
+            colour = ""
+            if self.app.look.colour:
+                colour = colour_of(list(self.app.types).index(of_type))
+            quiet = of_type in self.app.quiet or dyno in self.app.quiet
+            source = self._sources[dyno] = Source(dyno, colour, quiet)
+        return source
+
+    def describe(self, formation: Mapping[str, int]) -> Mapping[str, object]:
+        """The app as a whole, for `ps`."""
+        host = "127.0.0.1" if self.app.front is None else self.app.front.host
+        url = f"http://{host}:{self.public_port(WEB)}" if formation.get(WEB) else None
+        return {"app": os.path.basename(self.app.root), "url": url, "release": None}
+
+
+def base_ports(base: int, types: Mapping[str, ProcessType]) -> PortOf:
+    """foreman's rule as a function of type and number."""
+    names = list(types)
+    return lambda of_type, number: dyno_port(base, names, of_type, number)
+
+
+def free_ports() -> PortOf:
+    """Free ports, drawn when first asked for, and then kept: no two dynos get the same."""
+    drawn: dict[tuple[str, int], int] = {}
+
+    def port_of(of_type: str, number: int) -> int:
+        import socket
+
+        while (of_type, number) not in drawn:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                port: int = probe.getsockname()[1]
+            if port not in drawn.values():
+                drawn[of_type, number] = port
+        return drawn[of_type, number]
+
+    return port_of
+
+
+def _terminal_size(look: Look) -> tuple[int, int]:
+    """Rows and columns that a dyno may fill beside our prefix."""
+    size = os.get_terminal_size(1) if os.isatty(1) else os.terminal_size((80, 24))
+    taken = (look.width + 3 if look.prefix else 0) + (9 if look.prefix and look.timestamps else 0)
+    return size.lines, max(20, size.columns - taken)
+
+
+def prefix_width(formation: Mapping[str, int]) -> int:
+    """Columns for the longest name of a dyno."""
+    names = [f"{name}.{max(1, quantity)}" for name, quantity in formation.items() if quantity]
+    return max((len(name) for name in [SYSTEM, *names]), default=len(SYSTEM))
