@@ -1,0 +1,70 @@
+"""Decides about one entry of a tree as git's `.gitignore` does, its parents being included.
+
+pathspec's patterns, but neither of its classes: they answer for a file alone, without a walk.
+`PathSpec` takes a `!` line inside of an excluded directory at its word, and `GitIgnoreSpec` lets a
+pattern for files beat a later one for directories, so that of `*`, `!src/` the directory stays
+out (and with it, in a walk, all that `!*.py` would take back). In a walk git's rule is simple: the
+last pattern that matches this very entry decides, and what is in an excluded directory is not
+looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from re import Pattern as Regex
+
+
+class Patterns:
+    """The lines of one ignore file."""
+
+    __slots__ = ("_rules",)
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        """A line that is no pattern is passed over, as git does."""
+        self._rules = [rule for line in lines if (rule := _rule(line))][::-1]
+
+    def excludes(self, path: str, *, is_directory: bool) -> bool | None:
+        """True for ignored, False for taken back by `!`, None when no line speaks of it.
+
+        `path` is relative to the file's directory, by slashes, without one at its end.
+        """
+        for rule in self._rules:
+            if (is_directory or not rule.only_directories) and _speaks_of(rule.regex, path):
+                return rule.excludes
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One line: what it matches and what that means."""
+
+    regex: Regex[str]
+    only_directories: bool
+    excludes: bool
+
+
+def _rule(line: str) -> Rule | None:
+    from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern  # 20 ms of imports
+
+    text = line.removeprefix("\ufeff")
+    if not text.endswith("\\ "):
+        text = text.rstrip()
+    # The slash at the end says "a directory", not "and what is in it": `a/**/` is no `a/`.
+    only_directories = text.endswith("/")
+    try:
+        pattern = GitIgnoreSpecPattern(text.removesuffix("/"))
+    except ValueError:
+        return None
+    if pattern.regex is None or pattern.include is None:
+        return None
+    return Rule(pattern.regex, only_directories, pattern.include)
+
+
+def _speaks_of(regex: Regex[str], path: str) -> bool:
+    """Whether a pattern matches this entry itself, not only a directory that it lies in.
+
+    The group `ps_d` of pathspec's expressions is the slash after a directory that matched.
+    """
+    match = regex.search(path)
+    return match is not None and match.groupdict().get("ps_d") is None
