@@ -43,6 +43,7 @@ class History:
         self._file: int | None = None
         self._first = 0  # the number of the open file's first line
         self._size = 0
+        self._looked_at = 0  # the second in which the file was last seen to be there
         try:
             known = first_lines(self._directory)
             self._open(known[-1] if known else 0)
@@ -56,6 +57,9 @@ class History:
             return
         try:
             data = for_history(lines, source.name, now)
+            if int(now) != self._looked_at:
+                self._looked_at = int(now)
+                self._require_a_name()
             if self._size + len(data) <= ROTATE_AT:
                 self._append(data)
             else:
@@ -73,8 +77,6 @@ class History:
 
     def _append(self, data: bytes) -> None:
         assert self._file is not None
-        if not os.fstat(self._file).st_nlink:
-            self._rotate()  # somebody cleaned up (`git clean -fdx`): what comes can be kept
         view = memoryview(data)
         while view:  # a full disk takes a part, and refuses the rest
             written = os.write(self._file, view)
@@ -93,6 +95,11 @@ class History:
                 end = data.index(b"\n", begin) + 1
             self._append(data[begin:end])
             begin = end
+
+    def _require_a_name(self) -> None:
+        """Begin anew where somebody has cleaned up (`git clean -fdx`): what comes can be kept."""
+        if self._file is not None and not os.fstat(self._file).st_nlink:
+            self._rotate()
 
     def _open(self, first: int) -> None:
         os.makedirs(self._home, mode=0o700, exist_ok=True)

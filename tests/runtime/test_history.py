@@ -193,7 +193,7 @@ def test_a_history_that_was_cleaned_away_begins_again_while_the_app_runs(written
     """`git clean -fdx` in another terminal."""
     written.add("one")
     shutil.rmtree(written.root / ".procman")
-    written.add("two")
+    written.add("two", now=NOON + 1)
     assert last(written.root, None) == ["two"]
     assert written.troubles == []
 
