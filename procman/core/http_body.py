@@ -89,10 +89,11 @@ class ChunkedBody:
     __slots__ = ("_parser", "_seen", "_tail")
     until_close: ClassVar[bool] = False
 
-    def __init__(self, parser: HttpRequestParser | HttpResponseParser, seen: Seen) -> None:
-        self._parser = parser
-        self._seen = seen
-        self._tail = b""  # the last three bytes: the CRLF CRLF may be cut in two
+    def __init__(self) -> None:
+        self._seen = Seen()
+        self._parser = HttpRequestParser(self._seen)
+        self._parser.feed_data(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+        self._tail = b""  # the last three bytes: the CRLF CRLF may come in two pieces
 
     @property
     def done(self) -> bool:
@@ -100,13 +101,13 @@ class ChunkedBody:
 
     def take(self, data: bytes) -> int:
         seen = self._seen
-        tail = self._tail
-        joined = tail + data
+        known = len(self._tail)
+        joined = self._tail + data
         at = 0
         try:
             while at < len(data):
-                end = joined.find(b"\r\n\r\n", max(0, at + len(tail) - 3))
-                stop = len(data) if end < 0 else end + 4 - len(tail)
+                end = joined.find(b"\r\n\r\n", max(0, at + known - 3))
+                stop = len(data) if end < 0 else end + 4 - known
                 self._parser.feed_data(data if at == 0 and stop == len(data) else data[at:stop])
                 at = stop
                 if seen.complete:
@@ -125,8 +126,8 @@ class DecodedBody(ChunkedBody):
 
     __slots__ = ("_decoder",)
 
-    def __init__(self, parser: HttpResponseParser, seen: Seen) -> None:
-        super().__init__(parser, seen)
+    def __init__(self) -> None:
+        super().__init__()
         self._decoder = _Decoder()
 
     def put(self, data: bytes) -> bytes:

@@ -114,6 +114,7 @@ class Entry:
         return f"<{self.backend.dyno} boot {self.backend.boot} {self.standing.value} {self.leases}>"
 
     def count(self, now: float) -> None:
+        """One more request was served."""
         self.served += 1
         second = int(now)
         counts = self._counts
@@ -180,10 +181,12 @@ class Table:
         self.in_flight += 1
         return best
 
-    def end(self, entry: Entry) -> bool:
-        """A lease ended; was it the last of a dyno that drains?"""
-        entry.leases -= 1
+    def end(self, entry: Entry, served: float | None) -> bool:
+        """A lease ended, having served at that time; was it the last of a dyno that drains?"""
+        if served is not None:
+            entry.count(served)
         self.in_flight -= 1
+        entry.leases -= 1
         return not entry.leases and entry.standing is Standing.DRAINING
 
     def refused(self, entry: Entry, now: float) -> None:

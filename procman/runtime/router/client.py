@@ -1,0 +1,346 @@
+"""One connection from a client: cuts requests from its bytes, one exchange at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+from time import time
+from typing import TYPE_CHECKING, cast
+
+from httptools import HttpRequestParser
+
+from procman.core.codes import Access, Code
+from procman.core.error_page import answer
+from procman.core.http_body import BadBody, Body
+from procman.core.http_head import END, Framing, Glance, body_of
+from procman.core.http_request import (
+    LONGEST_HEAD,
+    PREFACE,
+    BadRequest,
+    RequestHead,
+    judge_request,
+)
+from procman.runtime.router.exchange import Exchange
+
+if TYPE_CHECKING:
+    from procman.runtime.router.router import Router
+
+MOST_PIPELINED = 65536  # bytes that wait behind a request; more stay in the kernel
+LINGER = 2.0  # seconds in which a client may still read why it was refused
+
+
+class Mode(Enum):
+    """What the next bytes are."""
+
+    HEAD = "head"
+    BODY_OF_NOBODY = "the body of a request that has been answered: thrown away"
+    LINGER = "whatever: the last word was said"
+
+
+class Client(asyncio.Protocol):
+    """A client's connection. Pipelined requests wait in `buffer` and are served in order."""
+
+    __slots__ = (
+        "_advancing",
+        "_dyno_full",
+        "_forwarded",
+        "_glance",
+        "_glanced",
+        "_left_over",
+        "_mode",
+        "_peer",
+        "_reading",
+        "buffer",
+        "continued",
+        "exchange",
+        "router",
+        "transport",
+        "writing_held",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(self, router: Router) -> None:
+        self.router = router
+        self.exchange: Exchange | None = None
+        self.buffer = b""
+        self.continued = False  # the client was told to send its body
+        self.writing_held = False
+        self._mode = Mode.HEAD
+        self._left_over: Body | None = None
+        self._glance: Glance | None = None
+        self._glanced = 0
+        self._advancing = False
+        self._reading = True
+        self._dyno_full = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
+        peer = transport.get_extra_info("peername")
+        self._peer = str(peer[0]).encode() if peer else b"unknown"
+        self._forwarded = (
+            b"%b\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Port: %d\r\nVia: 1.1 procman\r\n"
+            b"X-Request-Id: " % (self._peer, self.router.port)
+        )
+        self.router.clients.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        exchange = self.exchange
+        if exchange is not None:
+            self._more_came(exchange, data)
+        elif self._mode is Mode.HEAD:
+            self.buffer = self.buffer + data if self.buffer else data
+            self._advance()
+        elif self._mode is Mode.BODY_OF_NOBODY:
+            self._throw_away(data)
+
+    def _more_came(self, exchange: Exchange, data: bytes) -> None:
+        rest = exchange.client_sent(data)
+        if rest:
+            self.buffer += rest
+            self._look_at_reading()
+        if self.exchange is None:
+            self._advance()
+
+    def eof_received(self) -> bool:
+        """It will send no more. Whether it still listens, only the other end knows."""
+        exchange = self.exchange
+        if exchange is None:
+            return False
+        return self.router.half_closed(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        exchange = self.exchange
+        self.exchange = None
+        self.router.forget(self)
+        if exchange is not None:
+            exchange.client_lost()
+
+    def pause_writing(self) -> None:
+        self.writing_held = True
+        if self.exchange is not None:
+            self.exchange.hold_dyno(True)
+
+    def resume_writing(self) -> None:
+        self.writing_held = False
+        if self.exchange is not None:
+            self.exchange.hold_dyno(False)
+        else:
+            self._advance()
+
+    def hold_reading(self, held: bool) -> None:
+        """The dyno takes no more of the body for now; or it does again."""
+        self._dyno_full = held
+        self._look_at_reading()
+
+    def _look_at_reading(self) -> None:
+        wanted = not self._dyno_full and len(self.buffer) <= MOST_PIPELINED
+        if wanted is self._reading or self.transport.is_closing():
+            return
+        self._reading = wanted
+        if wanted:
+            self.transport.resume_reading()
+        else:
+            self.transport.pause_reading()
+
+    # requests
+
+    def _advance(self) -> None:
+        """Starts the next request, and the next one where the answer came at once."""
+        if self._advancing:
+            return
+        self._advancing = True
+        while (
+            self.buffer
+            and self.exchange is None
+            and self._mode is Mode.HEAD
+            and not self.writing_held
+            and not self.transport.is_closing()
+            and self._start_next()
+        ):
+            pass
+        self._advancing = False
+        if not self._reading:
+            self._look_at_reading()
+
+    def _start_next(self) -> bool:
+        """Is there a whole head in the buffer?"""
+        buffer = self.buffer
+        end = buffer.find(END) + 4
+        if end < 4 or end > LONGEST_HEAD:
+            return self._odd_start() or self._wait_for_head()
+        self.buffer = buffer[end:]
+        try:
+            head = judge_request(buffer[:end] if self.buffer else buffer)
+        except BadRequest as refusal:
+            self.buffer = buffer
+            return self._odd_start() or self._refuse(refusal)
+        if self._glance is not None:
+            self._glance = None
+        self._start(head)
+        return True
+
+    def _odd_start(self) -> bool:
+        """Empty lines before a request (RFC 9112 2.2), or HTTP/2 with prior knowledge."""
+        buffer = self.buffer
+        if buffer.startswith(b"\r\n"):
+            self.buffer = buffer[2:]
+            return True
+        if not buffer.startswith(PREFACE):
+            return False
+        self.buffer = b""
+        now = self.router.loop.time()
+        exchange = self.exchange = Exchange(self.router, self, None, buffer, b"", now)
+        self.hold_reading(True)
+        self.router.dispatch(exchange, now)
+        return True
+
+    def _wait_for_head(self) -> bool:
+        buffer = self.buffer
+        self.router.first_byte()
+        if len(buffer) > LONGEST_HEAD:
+            return self._refuse(BadRequest("the head is too long", 431))
+        if buffer == b"\r" or PREFACE.startswith(buffer):
+            return False
+        if self._glance is None:
+            self._glance, self._glanced = Glance(HttpRequestParser), 0
+        reason = self._glance.refuses(buffer[self._glanced :])
+        self._glanced = len(buffer)
+        if buffer[0] in b"\r\n":
+            reason = "a bare line end before the request"
+        return self._refuse(BadRequest(reason)) if reason else False
+
+    def _start(self, head: RequestHead) -> None:
+        router = self.router
+        chain = head.forwarded_for
+        request_id = head.request_id or router.next_id()
+        forward = b"%bX-Forwarded-For: %b%b%b\r\nX-Request-Start: %d\r\n\r\n" % (
+            head.lines,
+            chain + b", " if chain else b"",
+            self._forwarded,
+            request_id,
+            time() * 1000,
+        )
+        now = router.loop.time()
+        exchange = self.exchange = Exchange(router, self, head, forward, request_id, now)
+        if head.framing is not Framing.NONE:
+            exchange.body = body_of(head.framing, head.size)
+            self.continued = not head.expects
+            if self.buffer:
+                # Judged before anything is sent: of a body that is broken here, no dyno hears.
+                data, self.buffer = self.buffer, b""
+                self.buffer = exchange.client_sent(data)
+                if self.exchange is not exchange:
+                    return
+        router.dispatch(exchange, now)
+
+    def keeps_alive(self, head: RequestHead) -> bool:
+        """Can another request follow the answer that is about to be sent?"""
+        if not head.keep_alive or self.router.closing:
+            return False
+        # A client that waits for its 100 may send its body or not: what follows is unclear.
+        if head.framing is Framing.NONE or self.continued:
+            return True
+        exchange = self.exchange
+        return exchange is None or exchange.body is None or exchange.body.done
+
+    def answered(self, body: Body | None, stays: bool) -> None:
+        """The last byte of an answer is written; `body` is the request's, perhaps not all of it."""
+        self.exchange = None
+        if body is not None:
+            self._dyno_full = False
+            if not body.done:
+                self._leave_unread(body, stays)
+                return
+        if not stays:
+            self.transport.close()
+        elif self.buffer:
+            self._advance()
+
+    def _leave_unread(self, body: Body, stays: bool) -> None:
+        """The dyno did not want all of it: the client sends on, and nobody listens."""
+        if not stays:
+            self._linger()
+            return
+        self._left_over = body
+        self._mode = Mode.BODY_OF_NOBODY
+        self._look_at_reading()
+
+    def surrender(self) -> bytes:
+        """What came early, to the tunnel that takes the connection over."""
+        waiting, self.buffer = self.buffer, b""
+        return waiting
+
+    def forwarded_for(self, head: RequestHead | None) -> str:
+        """The chain of clients, as the dyno is told it."""
+        own = self._peer.decode()
+        if head is None or not head.forwarded_for:
+            return own
+        return f"{head.forwarded_for.decode('latin-1')}, {own}"
+
+    def close_when_idle(self) -> None:
+        """The router closes: an idle connection goes now, a busy one after its answer."""
+        if self.exchange is None:
+            self.transport.close()
+
+    def cut(self) -> None:
+        """The router closes, and has waited long enough."""
+        if self.exchange is not None:
+            self.exchange.cut()
+        self.transport.abort()
+
+    # what is not served
+
+    def _throw_away(self, data: bytes) -> None:
+        body = self._left_over
+        assert body is not None
+        try:
+            size = body.take(data)
+        except BadBody:
+            self.transport.close()
+            return
+        if body.done:
+            self._left_over = None
+            self._mode = Mode.HEAD
+            self.buffer = data[size:]
+            self._advance()
+
+    def _refuse(self, refusal: BadRequest) -> bool:
+        head, body = answer(
+            Code.H26,
+            refusal.status,
+            None,
+            detail=f"The request was refused: {refusal.reason}.",
+            page=False,
+            again=False,
+            request_id="",
+            close=True,
+        )
+        self.transport.write(head + body)
+        if self.router.tells_of is None:
+            return self._linger()
+        access = Access(
+            method="",
+            path="",
+            host="",
+            request_id="",
+            forwarded_for=self._peer.decode(),
+            dyno=None,
+            connect=None,
+            service=None,
+            status=refusal.status,
+            sent=len(head) + len(body),
+        )
+        self.router.report(access, Code.H26, refusal.reason)
+        return self._linger()
+
+    def _linger(self) -> bool:
+        """Closed for writing, read for a moment: a reset would take the answer from the client."""
+        self._mode = Mode.LINGER
+        self.buffer = b""
+        self._left_over = None
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._look_at_reading()
+        self.router.loop.call_later(LINGER, self.transport.abort)
+        return False

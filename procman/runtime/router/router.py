@@ -1,0 +1,265 @@
+"""Listens on the app's port and leases web dynos; asks the supervisor when there is none."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import secrets
+from collections.abc import Coroutine
+
+from procman.core.codes import Access, Code, log_line
+from procman.core.routing import (
+    PATIENCE,
+    Backend,
+    Entry,
+    Outage,
+    Parking,
+    Stats,
+    Supervision,
+    Table,
+)
+from procman.errors import InputError
+from procman.runtime.router.client import Client
+from procman.runtime.router.exchange import Exchange
+from procman.runtime.router.log import RouterLog
+from procman.runtime.router.upstream import IDLE_SECONDS, Upstream
+
+BACKLOG = 1024
+LAST_READ = 1.0  # seconds in which what a dyno wrote before it died can still be read
+
+
+class Router:
+    """The HTTP router in front of the web dynos; everything happens on the running loop."""
+
+    def __init__(
+        self,
+        supervision: Supervision,
+        host: str,
+        port: int,
+        *,
+        request_timeout: float | None = None,
+        router_log: RouterLog = RouterLog.ERRORS,
+        grace: float = 10.0,
+    ) -> None:
+        self.port = port  # what was got, when 0 was asked for
+        self.request_timeout = request_timeout
+        self.tells_of = None if router_log is RouterLog.OFF else router_log
+        self.sweeper: asyncio.TimerHandle | None = None
+        self.closing = False
+        self.clients: set[Client] = set()
+        self.loop: asyncio.AbstractEventLoop
+        self._supervision = supervision
+        self._host = host
+        self._grace = grace
+        self._id = secrets.token_hex(8).encode()
+        self._asked = 0
+        self._table = Table()
+        self._upstreams: dict[Entry, Upstream] = {}
+        self._parking: Parking[Exchange] = Parking()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self._empty: asyncio.Future[None] | None = None
+
+    async def start(self) -> None:
+        """Listens; InputError when it cannot."""
+        self.loop = asyncio.get_running_loop()
+        try:
+            self._server = await self.loop.create_server(
+                lambda: Client(self), self._host, self.port, backlog=BACKLOG
+            )
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise InputError(f"port {self.port} is in use") from None
+            raise InputError(
+                f"cannot listen on {self._host}, port {self.port}: {error.strerror or error}"
+            ) from None
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        """No more connections; what is in flight may end within the grace, then it is cut off."""
+        self.closing = True
+        server = self._server
+        if server is None:
+            return
+        server.close()
+        for exchange in self._parking.take_all():
+            exchange.fail(Code.H24)
+        for client in list(self.clients):
+            client.close_when_idle()
+        if self.clients:
+            self._empty = self.loop.create_future()
+            await asyncio.wait([self._empty], timeout=self._grace)
+        for client in list(self.clients):
+            client.cut()
+        for timer in (self._alarm, self.sweeper):
+            if timer is not None:
+                timer.cancel()
+        self._alarm = self.sweeper = None
+        for upstream in self._upstreams.values():
+            upstream.close()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await server.wait_closed()
+
+    # from the supervisor
+
+    def add(self, backend: Backend) -> None:
+        """A boot of a web dyno is ready: it may be leased from now on."""
+        entry = self._table.add(backend)
+        self._upstreams[entry] = Upstream(self, entry)
+        self._serve_parked()
+
+    def drain(self, dyno: str, boot: int) -> None:
+        """No more leases for it; `supervision.drained` when the last one has ended."""
+        if self._table.drain(dyno, boot):
+            self._supervision.drained(dyno, boot)
+        self._serve_parked()
+
+    def remove(self, dyno: str, boot: int) -> None:
+        """It is gone. What it wrote before can still be read for a moment."""
+        entry = self._table.remove(dyno, boot)
+        if entry is not None:
+            upstream = self._upstreams.pop(entry)
+            upstream.close_idle()
+            if upstream.connections:
+                self.loop.call_later(LAST_READ, upstream.close)
+        self._serve_parked()
+
+    def refresh(self) -> None:
+        """The outlook has changed: parked requests may have to be answered."""
+        self._serve_parked()
+
+    def stats(self) -> dict[str, Stats]:
+        """By dyno; of two boots of one dyno, the one that serves."""
+        now = self.loop.time()
+        return {entry.backend.dyno: entry.stats(now) for entry in self._table}
+
+    # from clients and exchanges
+
+    def next_id(self) -> bytes:
+        """An X-Request-Id: 32 digits, of which the first half tells routers apart."""
+        self._asked += 1
+        return b"%b%016x" % (self._id, self._asked)
+
+    def first_byte(self) -> None:
+        """A request begins to arrive."""
+        if not self._table.in_flight:
+            self._supervision.wake()
+
+    def dispatch(self, exchange: Exchange, now: float) -> None:
+        """A dyno for the request: now, or when there is one."""
+        table = self._table
+        if not table.in_flight:
+            self._supervision.wake()
+        entry = table.lease(now, exchange.avoid)
+        if entry is None:
+            self._park(exchange, now)
+            return
+        if table.in_flight == 1:
+            self._supervision.busy()
+        exchange.leased(entry, self._upstreams[entry], now)
+
+    def _park(self, exchange: Exchange, now: float) -> None:
+        if exchange.arrived + PATIENCE <= now:
+            exchange.fail(exchange.failure or Code.H20)
+            return
+        if self._table.released_at() is None:
+            outlook = self._supervision.outlook()
+            if isinstance(outlook, Outage):
+                exchange.fail(outlook.code, outlook)
+                return
+        if not self._parking.park(exchange, exchange.arrived):
+            exchange.fail(Code.H11)
+            return
+        self._set_alarm()
+
+    def unpark(self, exchange: Exchange) -> None:
+        self._parking.forget(exchange)
+
+    def _serve_parked(self) -> None:
+        now = self.loop.time()
+        while (exchange := self._parking.first()) is not None:
+            entry = self._table.lease(now, exchange.avoid)
+            if entry is None:
+                break
+            self._parking.take()
+            if self._table.in_flight == 1:
+                self._supervision.busy()
+            exchange.leased(entry, self._upstreams[entry], now)
+        if self._parking and self._table.released_at() is None:
+            outlook = self._supervision.outlook()
+            if isinstance(outlook, Outage):
+                for exchange in self._parking.take_all():
+                    exchange.fail(outlook.code, outlook)
+        self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        """One timer: for the end of the first one's patience, or of a quarantine."""
+        due = self._parking.deadline()
+        if due is not None:
+            released = self._table.released_at()
+            if released is not None:
+                due = min(due, released)
+        alarm = self._alarm
+        if alarm is not None:
+            if due is not None and alarm.when() <= due:
+                return
+            alarm.cancel()
+            self._alarm = None
+        if due is not None:
+            self._alarm = self.loop.call_at(due, self._look_again)
+
+    def _look_again(self) -> None:
+        self._alarm = None
+        for exchange in self._parking.expired(self.loop.time()):
+            exchange.fail(exchange.failure or Code.H20)
+        self._serve_parked()
+
+    def ended(self, entry: Entry, served: float | None) -> None:
+        """A lease is over, and `served` when the request was not to be tried again."""
+        table = self._table
+        if table.end(entry, served):
+            self._supervision.drained(entry.backend.dyno, entry.backend.boot)
+        if not table.in_flight:
+            self._supervision.quiet()
+
+    def refused(self, entry: Entry) -> None:
+        self._table.refused(entry, self.loop.time())
+
+    def accepted(self, entry: Entry) -> None:
+        self._table.accepted(entry)
+
+    def half_closed(self, client: Client) -> bool:
+        return False
+
+    def forget(self, client: Client) -> None:
+        self.clients.discard(client)
+        if self._empty is not None and not self.clients and not self._empty.done():
+            self._empty.set_result(None)
+
+    def report(self, access: Access, code: Code | None, detail: str = "") -> None:
+        """A line of the log, in Heroku's form."""
+        said = f"{code.description}: {detail}" if code is not None and detail else None
+        self._supervision.log(log_line(access, code, said))
+
+    # housekeeping
+
+    def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """A task that ends with the router at the latest: `close` waits for it."""
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def sweep_later(self) -> None:
+        self.sweeper = self.loop.call_later(IDLE_SECONDS, self._sweep)
+
+    def _sweep(self) -> None:
+        self.sweeper = None
+        now = self.loop.time()
+        left = [upstream.sweep(now) for upstream in self._upstreams.values()]
+        if any(left):
+            self.sweep_later()
