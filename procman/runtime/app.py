@@ -10,7 +10,6 @@ import importlib
 import os
 import select
 import signal
-import sys
 import time
 from collections.abc import Callable, Mapping
 from types import FrameType
@@ -45,6 +44,10 @@ _HEAVY = (
     "procman.runtime.desk",
     "procman.runtime.control",
 )
+
+# Asked to end by a signal, we wait this long for a reader that takes nothing: one that lags is not
+# cut short, one that is stuck does not hold us until somebody kills us. Seconds.
+READER_PATIENCE = 5.0
 
 _ENDING = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
@@ -167,15 +170,13 @@ class _Run:
                 supervisor.report(fact)
             for number in _ENDING:
                 loop.add_signal_handler(number, self._end, supervisor, number)
-            self._screen.on_full = supervisor.pause
-            self._screen.on_room = lambda: _call(loop, supervisor.resume)
-            self._screen.on_gone = lambda error: _call(
-                loop, lambda: self._end_gone(supervisor, error)
+            self._screen.listen(
+                supervisor.pause,
+                lambda: _call(loop, supervisor.resume),
+                lambda error: _call(loop, lambda: self._end_gone(supervisor, error)),
             )
-            if self._screen.gone is not None:
-                self._end_gone(supervisor, self._screen.gone)
-            for early in self._signals:
-                self._end(supervisor, early)
+            while self._signals:
+                self._end(supervisor, self._signals.pop(0))
             followers = Followers()
             if self._history is not None:
                 self._history.on_write = followers.ring
@@ -193,13 +194,14 @@ class _Run:
         again = self._fleet.phase is Phase.ENDING
         name = signal.Signals(number).name
         what = "again: killing everything now" if again else "received, stopping"
+        self._screen.patience = READER_PATIENCE
         supervisor.end(_ENDING[signal.Signals(number)], f"{name} {what}", kill=again)
 
     def _end_gone(self, supervisor: Supervisor, error: OSError) -> None:
         """Nobody reads us any more (EPIPE): a clean stop. Any other error is one."""
         broken = isinstance(error, BrokenPipeError)
         if not broken:
-            print(f"procman: standard output: {error.strerror}", file=sys.stderr)
+            _complain(f"procman: standard output: {error.strerror}\n")
         supervisor.end(0 if broken else 1, "standard output is gone, stopping", kill=False)
 
     def _note_signal(self, number: int, _frame: FrameType | None) -> None:
@@ -216,11 +218,23 @@ class _Run:
         return self._blueprint.describe(self._fleet.formation)
 
     def _close_screen(self) -> None:
-        self._is_closing = True
         try:
+            self._is_closing = True
+            if self._signals:  # one came since the last dyno ended
+                raise KeyboardInterrupt
             self._hub.close()
         except KeyboardInterrupt:
             self._screen.abandon()
+        finally:
+            self._is_closing = False
+
+
+def _complain(text: str) -> None:
+    """To standard error, which may be gone with standard output: both are one terminal."""
+    try:
+        os.write(2, text.encode())
+    except OSError:
+        pass
 
 
 def _call(loop: AbstractEventLoop, callback: Callable[[], None]) -> None:

@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 HIGH_WATER = 1 << 20
 LOW_WATER = 1 << 18
 
+# One write of the thread. A write into a full pipe returns when all of it is taken, so shorter ones
+# tell a slow reader from one that does not read.
+WRITE_SIZE = 16 * 1024
+
 
 class Screen:
     """Standard output. A file is written to at once. A pipe or a terminal may block: what it takes
     without blocking is written at once as well, by a descriptor of our own, since O_NONBLOCK on the
-    one we were given would be set for all who share it; for the rest there is a thread. `on_full`
-    and `on_room` (the second called in that thread) tell when to pause reading. `on_gone` is
-    called, once, when the reader went away (EPIPE) or the disk is full.
+    one we were given would be set for all who share it; for the rest there is a thread. Who reads
+    the dynos learns by `listen` when to pause.
     """
 
     def __init__(self, descriptor: int, look: Look, *, json: bool = False) -> None:
@@ -42,11 +45,33 @@ class Screen:
         self._thread: Thread | None = None
         self._taken = 0  # bytes, counted by the loop's thread
         self._put_out = 0  # bytes, counted by the writing thread: no lock is needed
+        self._written = 0  # bytes of which the thread knows that they were taken
         self.is_full = False
+        self.patience: float | None = (
+            None  # seconds that `close` waits for a reader; None: for ever
+        )
         self.gone: OSError | None = None
-        self.on_full: Callable[[], None] = _nothing
-        self.on_room: Callable[[], None] = _nothing
-        self.on_gone: Callable[[OSError], None] = _ignore
+        self._on_full: Callable[[], None] = _nothing
+        self._on_room: Callable[[], None] = _nothing
+        self._on_gone: Callable[[OSError], None] = _ignore
+
+    def listen(
+        self,
+        on_full: Callable[[], None],
+        on_room: Callable[[], None],
+        on_gone: Callable[[OSError], None],
+    ) -> None:
+        """Be told from now on when to pause reading and when to go on, and that the reader went
+        away (EPIPE) or the disk is full. What is so already is told at once. All but `on_full` may
+        be called in the writing thread.
+        """
+        self._on_full, self._on_room, self._on_gone = on_full, on_room, on_gone
+        if self.gone is not None:
+            on_gone(self.gone)
+        if self.is_full:
+            on_full()
+        if not self.is_full:  # the thread made room meanwhile, perhaps, and told nobody
+            on_room()
 
     def write(self, source: Source, lines: bytes, now: float) -> None:
         """Show whole lines, unless the source is quiet."""
@@ -62,15 +87,23 @@ class Screen:
             self._put(shown)
 
     def close(self) -> None:
-        """Wait until all is written. A reader that never reads holds this up: see `abandon`."""
-        if self._queue is not None and self._thread is not None:
-            self._queue.put(None)
-            self._thread.join()
+        """Wait until all is written. A reader that never reads holds this up: see `patience` and
+        `abandon`.
+        """
+        if self._queue is None or self._thread is None:
+            return
+        self._queue.put(None)
+        while self._thread.is_alive():
+            before = self._written
+            self._thread.join(self.patience)
+            if self._written == before and self._thread.is_alive():
+                self.abandon()
+                return
 
     def abandon(self) -> None:
         """Give up on what still waits: the reader does not read, and the user wants out."""
         self.gone = BrokenPipeError()
-        self._thread = None
+        self._thread = None  # a daemon: blocked in its write, it ends with the process
 
     def _prefix(self, source: Source, now: float) -> bytes:
         second = int(now)
@@ -108,7 +141,7 @@ class Screen:
             self.is_full = True
             # The thread may have caught up before it could see the flag: look again.
             if self._taken - self._put_out > LOW_WATER:
-                self.on_full()
+                self._on_full()
             else:
                 self.is_full = False
 
@@ -119,20 +152,22 @@ class Screen:
             self._put_out += len(data)
             if self.is_full and self._taken - self._put_out <= LOW_WATER:
                 self.is_full = False
-                self.on_room()
+                self._on_room()
 
     def _put(self, data: bytes) -> None:
         try:
             view = memoryview(data)
             while view:
-                view = view[os.write(self._descriptor, view) :]
+                size = os.write(self._descriptor, view[:WRITE_SIZE])
+                self._written += size
+                view = view[size:]
         except OSError as error:
             self._lose(error)
 
     def _lose(self, error: OSError) -> None:
         if self.gone is None:
             self.gone = error
-            self.on_gone(error)
+            self._on_gone(error)
 
 
 def _open_again(descriptor: int) -> int | None:
