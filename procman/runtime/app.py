@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from procman.core.dyno import Exited, Spawn
 from procman.core.environment import COOKIE
 from procman.core.fleet import WEB, Fleet, Phase
+from procman.core.readiness import Log
 from procman.errors import ProcmanError
 from procman.runtime import orphans
 from procman.runtime.blueprint import App, Blueprint
@@ -112,7 +113,7 @@ class _Run:
                 os.waitpid(process.pid, 0)
                 boots.bury(process)
             orphans.kill_marked(f"{COOKIE}={self._cookie}.")
-            orphans.reap_adopted({guardian.pid})
+            orphans.kill_adopted({guardian.pid})
             guardian.dismiss()
             self._close_screen()
         return status
@@ -212,7 +213,14 @@ class _Run:
 
     def _make_boots(self, guardian: Guardian) -> Boots:
         plan = self._blueprint
-        return Boots(plan.command, plan.source, plan.port_of, self._hub, guardian, self._cookie)
+        boots = Boots(plan.command, plan.source, plan.port_of, self._hub, guardian, self._cookie)
+        patterns = {n: t.ready.argument for n, t in self._app.types.items() if type(t.ready) is Log}
+        if patterns:
+            from procman.runtime.taps import Taps
+
+            boots.taps = Taps(patterns)
+            self._hub.add(boots.taps)
+        return boots
 
     def _describe(self) -> Mapping[str, object]:
         return self._blueprint.describe(self._fleet.formation)

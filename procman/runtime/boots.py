@@ -9,11 +9,15 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from procman.runtime import orphans
 from procman.runtime.guardian import Guardian
 from procman.runtime.loghub import LogHub, Source
 from procman.runtime.process import Command, Process, group_lives, kill_group, send, spawn
+
+if TYPE_CHECKING:
+    from procman.runtime.taps import Taps
 
 CANNOT_EXECUTE = 126  # what a shell reports for a command that is there and cannot be run
 
@@ -23,7 +27,8 @@ class Boots:
     """The live processes of an app, by pid and by dyno.
 
     `plan(dyno, boot)` gives the command of a boot; `source(dyno)` where its lines go;
-    `port_of(dyno)` its port, also while it is down.
+    `port_of(dyno)` its port, also while it is down. `probes` are children that somebody else waits
+    for; `taps` look through the lines of each boot.
     """
 
     plan: Callable[[str, int], Command]
@@ -34,9 +39,13 @@ class Boots:
     cookie: str
     by_pid: dict[int, Process] = field(default_factory=dict)
     by_dyno: dict[str, Process] = field(default_factory=dict)
+    probes: set[int] = field(default_factory=set)
+    taps: Taps | None = None
 
     def spawn(self, dyno: str, boot: int) -> Process | None:
         """Start a boot; None, and a line that says why, when the system would not."""
+        if self.taps is not None:
+            self.taps.begin(dyno)
         try:
             process = spawn(dyno, boot, self.plan(dyno, boot), self.guardian)
         except OSError as error:
@@ -56,7 +65,7 @@ class Boots:
         """Send a signal to a boot's group, if it is still that boot."""
         process = self.by_dyno.get(dyno)
         if process is not None and process.boot == boot:
-            process.is_asked = True
+            process.asked = number
             send(process, number)
 
     def send(self, dyno: str, number: int) -> None:
@@ -64,16 +73,21 @@ class Boots:
         send(self.by_dyno[dyno], number)
 
     def kill(self, dyno: str, boot: int) -> None:
-        """SIGKILL to the group; what left the group falls at the exit."""
+        """SIGKILL to the group, whose grace is over; what left the group falls at the exit."""
         self.signal(dyno, boot, signal.SIGKILL)
+        process = self.by_dyno.get(dyno)
+        if process is not None and process.boot == boot:
+            process.asked = None
 
     def reap(self) -> list[tuple[Process, int]]:
         """The boots that have ended since, with their status as in `Exited`.
 
         The exit is the leader's. When the group was asked to stop, the others in it have the same
         grace as the leader: a shell dies of a SIGTERM at once, the server it started finishes its
-        requests first. So the end of an asked boot is the end of its group, or the kill.
+        requests first. So the end of an asked boot is the end of its group, or the kill. One that
+        ignores the signal is not waited for: a shell's background jobs ignore SIGINT.
         """
+        ended_now = []
         for process in self.by_pid.values():
             if process.status is None:
                 try:
@@ -82,14 +96,26 @@ class Boots:
                     pid, status = process.pid, 0  # reaped by somebody else: its status is lost
                 if pid:
                     process.status = os.waitstatus_to_exitcode(status)
-        orphans.reap_adopted({self.guardian.pid, *self.by_pid})
+                    ended_now.append(process)
+        self._end_vain_graces(ended_now)
+        orphans.reap_adopted({self.guardian.pid, *self.by_pid, *self.probes})
         ended = [(p, p.status) for p in self.by_pid.values() if p.status is not None]
         return [(p, status) for p, status in ended if not self._lingers(p)]
 
     @staticmethod
+    def _end_vain_graces(ended: list[Process]) -> None:
+        """Where nobody is left who heeds the signal that the group was asked to stop with."""
+        graces = {p.pid: p.asked for p in ended if p.asked is not None and group_lives(p)}
+        if graces:
+            heeding = orphans.heeding(graces)
+            for process in ended:
+                if process.pid not in heeding:
+                    process.asked = None
+
+    @staticmethod
     def _lingers(process: Process) -> bool:
         """Whether others in an asked group still live, and we shall hear of their end."""
-        return process.is_asked and orphans.can_adopt() and group_lives(process)
+        return process.asked is not None and orphans.can_adopt() and group_lives(process)
 
     def bury(self, process: Process) -> None:
         """After the leader's exit: show what it wrote, then leave nothing of the boot behind."""
@@ -98,7 +124,7 @@ class Boots:
         kill_group(process)
         del self.by_pid[process.pid]
         del self.by_dyno[process.dyno]
-        known = {self.guardian.pid, *self.by_pid}
+        known = {self.guardian.pid, *self.by_pid, *self.probes}
         orphans.kill_escaped(self.mark(process), known, is_followed=process.is_followed)
         self.hub.drain(source, process.output)
         self.hub.flush(source)
@@ -107,7 +133,7 @@ class Boots:
 
     def strays(self, process: Process) -> list[int]:
         """Processes of a live boot that lost their parent, and so left its tree."""
-        adopted = orphans.adopted({self.guardian.pid, *self.by_pid})
+        adopted = orphans.adopted({self.guardian.pid, *self.by_pid, *self.probes})
         if not adopted:
             return []
         ours = set(orphans.marked(self.mark(process)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Mapping
 
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
@@ -63,6 +64,44 @@ def kill_escaped(cookie: str, known: set[int], *, is_followed: bool) -> None:
     if not is_followed or adopted(known):
         kill_marked(cookie)
         reap_adopted(known)
+
+
+def kill_adopted(known: set[int]) -> None:
+    """SIGKILL to all that came to us as orphans and to what stems from it, cookie or no cookie.
+
+    The children of one that we kill become ours in turn; a hundred generations are enough.
+    """
+    for _ in range(100):
+        found = adopted(known)
+        for pid in found:
+            try:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+            except (ChildProcessError, ProcessLookupError, PermissionError):
+                pass  # another user's, who stays
+        if not found:
+            return
+
+
+def heeding(groups: Mapping[int, int]) -> set[int]:
+    """The groups in which somebody is alive who does not ignore the group's signal (Linux)."""
+    found = set()
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                state, _, group = file.read().rpartition(b")")[2].split(None, 3)[:3]
+            number = groups.get(int(group))
+            if number is None or int(group) in found or state in b"ZX":
+                continue
+            with open(f"/proc/{name}/status", "rb") as file:
+                ignored = file.read().partition(b"\nSigIgn:")[2].split(None, 1)[0]
+        except OSError:
+            continue  # ended just now
+        if not int(ignored, 16) >> (number - 1) & 1:
+            found.add(int(group))
+    return found
 
 
 def kill_marked(cookie: str) -> int:

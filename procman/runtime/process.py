@@ -20,8 +20,8 @@ _RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)
 class Process:
     """A running boot: its leader's pid is also its process group; `output` is where we read.
 
-    `status` is the leader's, once it has ended; `is_asked`, whether the group was signalled;
-    `is_followed`, whether its orphans become ours.
+    `status` is the leader's, once it has ended; `asked` is the signal that asked the group to stop,
+    while the others in it have their grace; `is_followed`, whether its orphans become ours.
     """
 
     dyno: str
@@ -31,7 +31,7 @@ class Process:
     is_pty: bool
     port: int | None = None
     status: int | None = None
-    is_asked: bool = False
+    asked: int | None = None
     is_followed: bool = False
 
 
