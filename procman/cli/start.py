@@ -10,10 +10,11 @@ import click
 from procman.cli.options import OPTION_NAMES, common_options, given, option, wants_colour
 from procman.cli.problems import show_problems
 from procman.cli.signals import parse_signal
-from procman.core.dyno import STOP_TIMEOUT, Policy, Restart
-from procman.core.fleet import ProcessType
+from procman.core.dyno import BOOT_TIMEOUT, STOP_TIMEOUT, Policy, Restart
+from procman.core.fleet import WEB, ProcessType
 from procman.core.formation import parse_formation, unknown_type
 from procman.core.ports import parse_base_port
+from procman.core.readiness import Exec, Http, Log, Port, Spawned, check_order
 from procman.core.settings import RESTARTS, Settings, TypeSettings
 from procman.core.style import Look
 from procman.errors import InputError
@@ -118,15 +119,17 @@ def process_types(
     for name, command in commands.items():
         own = per_type.get(name, TypeSettings())
         timeout = own.stop_timeout if own.stop_timeout is not None else general_timeout
+        ready = own.ready or (Port() if name == WEB else Spawned())
         times = own.max_restarts if own.max_restarts is not None else max_restarts
         policy = Policy(
             restart=restart if own.restart is None else Restart(own.restart),
             max_restarts=times,
             stop_signal=parse_signal(own.stop_signal or "TERM"),
             stop_timeout=STOP_TIMEOUT if timeout is None else timeout,
-            boot_timeout=None,  # ready as soon as spawned
+            boot_timeout=BOOT_TIMEOUT if isinstance(ready, (Port, Http, Log, Exec)) else None,
         )
-        types[name] = ProcessType(name, own.command or command, policy)
+        types[name] = ProcessType(name, own.command or command, policy, own.after, ready)
+    check_order({name: process_type.after for name, process_type in types.items()})
     return types
 
 

@@ -13,6 +13,7 @@ from enum import Enum
 from procman.core import dyno as machine
 from procman.core.dyno import Dyno, Effects, Exited, Fact, Policy, Say, State, Want
 from procman.core.exits import describe_exit, shell_status
+from procman.core.readiness import Readiness, Spawned
 
 WEB = "web"  # the process type that the router, or the app's port, leads to
 
@@ -24,12 +25,15 @@ BROKEN_AFTER = 4
 
 @dataclass(frozen=True, slots=True)
 class ProcessType:
-    """A line of the Procfile with its rules; `after` names the types that must be ready first."""
+    """A line of the Procfile with its rules: `after` names the types that must be ready first, and
+    `ready` tells when this one is.
+    """
 
     name: str
     command: str
     policy: Policy = field(default_factory=Policy)
     after: tuple[str, ...] = ()
+    ready: Readiness = field(default_factory=Spawned)
 
 
 class Phase(Enum):
@@ -248,8 +252,11 @@ class Fleet:
         return ()
 
     def _judge_app(self, now: float) -> Effects:
-        """End the app when every dyno is done for good, or when it is broken as a whole."""
-        dynos = self.dynos.values()
+        """End the app when every dyno is done for good, or when it is broken as a whole.
+
+        What waits for others can neither run it on nor end it.
+        """
+        dynos = [d for d in self.dynos.values() if not self._is_held_up(d)]
         if all(d.state is State.FINISHED or d.has_given_up for d in dynos):
             failed = [d for d in dynos if d.has_given_up]
             first = min(failed, key=lambda d: d.since, default=None)
@@ -261,6 +268,10 @@ class Fleet:
             text = "nothing of the app is left running and all of it keeps crashing: giving up"
             return (Say(first.name, text), *self.end(shell_status(first.status or 0), now))
         return ()
+
+    def _is_held_up(self, dyno: Dyno) -> bool:
+        waits = dyno.state is State.DOWN and dyno.want is Want.UP
+        return waits and bool(self.waits_for(dyno.type))
 
     def _is_broken(self, dyno: Dyno) -> bool:
         policy = self.types[dyno.type].policy

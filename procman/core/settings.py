@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from procman.core.durations import parse_duration
 from procman.core.formation import nearest
+from procman.core.readiness import Readiness, parse_readiness
 from procman.errors import InputError
 
 TRUE = ("1", "true", "yes", "on")
@@ -24,6 +25,8 @@ TYPE_KEYS = (
     "stop_timeout",
     "command",
     "env",
+    "ready",
+    "after",
 )
 
 
@@ -143,7 +146,7 @@ class Settings:
                 for key, value in values.items():
                     _require_known(key, TYPE_KEYS, f"{origin}.{name}")
                     merged.setdefault(name, {})[key] = (value, f"{origin}.{name}.{key}")
-        return {name: _type_settings(values) for name, values in merged.items()}
+        return {name: _type_settings(values, type_names) for name, values in merged.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,17 +159,22 @@ class TypeSettings:
     stop_timeout: float | None = None
     command: str | None = None
     env: Mapping[str, str] | None = None
+    ready: Readiness | None = None
+    after: tuple[str, ...] = ()
 
 
 RESTARTS = ("on-failure", "always", "never")
 
 
-def _type_settings(values: Mapping[str, tuple[object, str]]) -> TypeSettings:
+def _type_settings(
+    values: Mapping[str, tuple[object, str]], type_names: Sequence[str]
+) -> TypeSettings:
     def get(key: str) -> tuple[object, str] | None:
         return values.get(key)
 
     restart, times, signal = get("restart"), get("max_restarts"), get("stop_signal")
     timeout, command, env = get("stop_timeout"), get("command"), get("env")
+    ready, after = get("ready"), get("after")
     return TypeSettings(
         restart=None if restart is None else _choice(*restart, RESTARTS),
         max_restarts=None if times is None else _integer(*times),
@@ -174,6 +182,8 @@ def _type_settings(values: Mapping[str, tuple[object, str]]) -> TypeSettings:
         stop_timeout=None if timeout is None else _duration(*timeout),
         command=None if command is None else _string(*command),
         env=None if env is None else _strings(*env),
+        ready=None if ready is None else parse_readiness(_string(*ready), ready[1]),
+        after=() if after is None else _type_names(*after, type_names),
     )
 
 
@@ -204,6 +214,15 @@ def _string(value: object, origin: str) -> str:
     if isinstance(value, str):
         return value
     raise _wrong(origin, value, "a string")
+
+
+def _type_names(value: object, origin: str, type_names: Sequence[str]) -> tuple[str, ...]:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise _wrong(origin, value, "a list of process types")
+    for name in names:
+        _require_known(name, type_names, origin, what="process type")
+    return tuple(dict.fromkeys(names))
 
 
 def _strings(value: object, origin: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable
+from types import TracebackType
 from typing import assert_never
 
 from procman.core.dyno import (
@@ -23,9 +24,11 @@ from procman.core.dyno import (
     Thaw,
 )
 from procman.core.fleet import Fleet
+from procman.core.readiness import Readiness, Spawned
 from procman.runtime.boots import CANNOT_EXECUTE, Boots
 from procman.runtime.loghub import LogHub
 from procman.runtime.process import Process
+from procman.runtime.readiness import wait_until_ready
 
 # A pty's unfinished line is a prompt when nothing follows it for this long; a program that is
 # writing fills its line within a millisecond.
@@ -47,9 +50,12 @@ class Supervisor:
         self._silences: dict[int, asyncio.TimerHandle] = {}
         self._reading: set[int] = set()
         self._paused = False
+        self._checks = asyncio.TaskGroup()
+        self._checking: dict[int, asyncio.Task[None]] = {}
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
 
     async def __aenter__(self) -> Supervisor:
+        await self._checks.__aenter__()
         self._loop.add_signal_handler(signal.SIGCHLD, self.reap)
         for process in self._boots.by_pid.values():
             self._adopt(process)
@@ -57,7 +63,12 @@ class Supervisor:
         self.perform(())
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._loop.remove_signal_handler(signal.SIGCHLD)
         if self._timer is not None:
             self._timer.cancel()
@@ -65,6 +76,9 @@ class Supervisor:
             handle.cancel()
         for descriptor in self._reading:
             self._loop.remove_reader(descriptor)
+        for task in self._checking.values():
+            task.cancel()
+        await self._checks.__aexit__(kind, error, trace)
 
     @property
     def now(self) -> float:
@@ -111,6 +125,9 @@ class Supervisor:
         """Take the exits of all processes that have ended."""
         for process, status in self._boots.reap():
             self._forget(process.output)
+            task = self._checking.pop(process.pid, None)
+            if task is not None:
+                task.cancel()
             self._boots.bury(process)
             self._facts.append(Exited(process.dyno, process.boot, status))
         if self._facts and not self._performing:
@@ -148,6 +165,7 @@ class Supervisor:
                 self._boots.signal(dyno, boot, number)
             case Kill(dyno, boot):
                 self._boots.kill(dyno, boot)
+                self._loop.call_soon(self.reap)  # its leader may be gone: no SIGCHLD would tell
             case Drain(dyno, boot):
                 self._facts.append(Drained(dyno, boot))  # nobody leases dynos yet
             case Freeze() | Thaw():
@@ -167,7 +185,16 @@ class Supervisor:
 
     def _adopt(self, process: Process) -> None:
         self._read(process)
-        self._facts.append(Ready(process.dyno, process.boot))
+        check = self.fleet.types[process.dyno.rpartition(".")[0]].ready
+        if isinstance(check, Spawned):
+            self._facts.append(Ready(process.dyno, process.boot))
+        else:
+            self._checking[process.pid] = self._checks.create_task(self._check(check, process))
+
+    async def _check(self, check: Readiness, process: Process) -> None:
+        await wait_until_ready(check, process, self._boots)
+        self._checking.pop(process.pid, None)
+        self.report(Ready(process.dyno, process.boot))
 
     def _read(self, process: Process) -> None:
         if not self._paused and process.output not in self._reading:
