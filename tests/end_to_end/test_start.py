@@ -13,7 +13,7 @@ import pytest
 
 from tests.end_to_end.conftest import Sandbox, wait_for_end
 
-STUBBORN = "sh -c 'trap \"\" TERM INT HUP; echo ready; while :; do sleep 1; done'"
+STUBBORN = "trap '' TERM INT HUP; echo ready; while :; do sleep 1; done"
 
 
 # --- exit statuses ---
