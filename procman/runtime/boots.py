@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 CANNOT_EXECUTE = 126  # what a shell reports for a command that is there and cannot be run
 
+# A shell's background jobs ignore these two from their birth (POSIX, Shell 2.11): to wait for them
+# would be to wait for the kill.
+IGNORED_BY_JOBS = (signal.SIGINT, signal.SIGQUIT)
+
 
 @dataclass(slots=True)
 class Boots:
@@ -84,8 +88,7 @@ class Boots:
 
         The exit is the leader's. When the group was asked to stop, the others in it have the same
         grace as the leader: a shell dies of a SIGTERM at once, the server it started finishes its
-        requests first. So the end of an asked boot is the end of its group, or the kill. One that
-        ignores the signal is not waited for: a shell's background jobs ignore SIGINT.
+        requests first. So the end of an asked boot is the end of its group, or the kill.
         """
         ended_now = []
         for process in self.by_pid.values():
@@ -104,12 +107,12 @@ class Boots:
 
     @staticmethod
     def _end_vain_graces(ended: list[Process]) -> None:
-        """Where nobody is left who heeds the signal that the group was asked to stop with."""
-        graces = {p.pid: p.asked for p in ended if p.asked is not None and group_lives(p)}
+        """Where only a shell's background jobs are left, and nobody heeds the signal."""
+        graces = {p.pid: p.asked for p in ended if p.asked in IGNORED_BY_JOBS and group_lives(p)}
         if graces:
             heeding = orphans.heeding(graces)
             for process in ended:
-                if process.pid not in heeding:
+                if process.pid in graces and process.pid not in heeding:
                     process.asked = None
 
     @staticmethod

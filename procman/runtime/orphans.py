@@ -83,7 +83,7 @@ def kill_adopted(known: set[int]) -> None:
             return
 
 
-def heeding(groups: Mapping[int, int]) -> set[int]:
+def heeding(groups: Mapping[int, int | None]) -> set[int]:
     """The groups in which somebody is alive who does not ignore the group's signal (Linux)."""
     found = set()
     for name in os.listdir("/proc"):
