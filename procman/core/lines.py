@@ -10,20 +10,23 @@ import re
 
 LONGEST_LINE = 1 << 20  # a line without an end may not take all memory: it is cut here
 
-# What may stay is colour (SGR, `m`) and hyperlinks (OSC 8). All other control sequences move the
-# cursor, clear, scroll, switch screens or rename the window, and would wreck a screen that many
-# processes share. Syntax: ECMA-48 5.4 (CSI), xterm's ctlseqs (OSC, DCS and friends).
-_WRECKING = re.compile(
-    rb"\x1b(?:"
-    rb"\[[0-?]*[ -/]*[@-ln-~]"  # CSI that does not end in m
-    rb"|\[[<-?][0-?]*[ -/]*m"  # private `m`: keyboard modes, not colour
-    rb"|\](?!8;)[^\x07\x1b\n]*(?:\x07|\x1b\\)?"  # OSC other than hyperlinks
-    rb"|[PX^_][^\x1b\n]*(?:\x1b\\)?"  # DCS, SOS, PM, APC
-    rb"|[ -/]+[0-~]"  # character sets and the like
-    rb"|[0-OQ-WYZ=->`-~]"  # two-byte escapes: save, restore, index, reset
-    rb")|[\x07\x08\x0b\x0c\x0e\x0f]"  # bell, backspace, vertical tab, form feed, shifts
+# What may stay is colour (SGR, `m`) and hyperlinks (OSC 8) that are complete. All other control
+# sequences move the cursor, clear, scroll, switch screens or rename the window, and would wreck a
+# screen that many processes share; an unfinished one would swallow what follows it. Syntax: ECMA-48
+# 5.4 (CSI), xterm's ctlseqs (OSC, DCS and friends). A sequence ends with its line at the latest.
+_SEQUENCE = re.compile(
+    rb"(\x1b\[[0-9:;]*m|\x1b\]8;[^\x00-\x1f\x7f]*(?:\x07|\x1b\\))"  # the only ones that stay
+    rb"|\x1b(?:"
+    rb"\[[0-?]*[ -/]*[@-~]?"  # CSI
+    rb"|[]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?"  # OSC, DCS, SOS, PM, APC
+    rb"|[ -/]*[0-~]?"  # two-byte escapes, character sets and the like
+    rb")|\xc2[\x80-\x9f]"  # C1: the same controls as one character of UTF-8
+    rb"|[\x05\x07\x08\x0b\x0c\x0e\x0f]"  # answerback, bell, backspace, vertical moves, shifts
 )
-_CONTROL = re.compile(rb"[\x07\x08\x0b\x0c\x0e\x0f\x1b]")
+_C1 = re.compile(rb"\xc2[\x80-\x9f]")
+
+# Looked for one by one: eight searches for a byte take a fiftieth of the time of one for a set.
+_CONTROLS = tuple(bytes([c]) for c in b"\x1b\x05\x07\x08\x0b\x0c\x0e\x0f")
 
 
 class Cutter:
@@ -61,7 +64,7 @@ class Cutter:
 
     def _overlong(self) -> bytes:
         lines = b""
-        while len(self.rest) >= LONGEST_LINE:
+        while len(self.rest) > LONGEST_LINE:
             lines += bytes(self.rest[:LONGEST_LINE]) + b"\n"
             del self.rest[:LONGEST_LINE]
         return lines
@@ -79,6 +82,9 @@ def tame(lines: bytes, prefix: bytes) -> bytes:
     """
     if b"\r" in lines:
         lines = lines.replace(b"\r\n", b"\n").replace(b"\r", b"\r" + prefix)
-    if _CONTROL.search(lines) is None:
-        return lines
-    return _WRECKING.sub(b"", lines)
+    while any(control in lines for control in _CONTROLS) or _C1.search(lines):
+        tamed = _SEQUENCE.sub(rb"\1", lines)
+        if tamed == lines:
+            break  # what is left may stay
+        lines = tamed  # once more: what stood around something taken out may be a sequence now
+    return lines
