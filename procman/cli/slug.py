@@ -58,12 +58,15 @@ def build(root: Path, output: Path | None, buildpacks: tuple[Path, ...], git: st
 
     store = SlugStore(root)
     order = Order(git=git, buildpacks=tuple(pack.absolute() for pack in buildpacks))
-    with progress_bar("Compressing") as progress:
-        made = build(store, order, Log(_say), progress)
-    if output is not None:
-        write_out(store, made, output)
-        click.echo(f"       Written to {output}", err=True)
-    click.echo(made.id)
+    try:
+        with progress_bar("Compressing") as progress:
+            made = build(store, order, Log(_say), progress)
+        if output is not None:
+            write_out(store, made, output)
+            click.echo(f"       Written to {output}", err=True)
+        click.echo(made.id)
+    finally:
+        store.sweep()
 
 
 @slug.command(short_help="Show what a slug is and holds.")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from procman.errors import SlugError
 from procman.runtime import overlay_mount
-from procman.runtime.scratch import Claim, discard, sweep
+from procman.runtime.scratch import GONE, TRASH, Claim, discard, sweep
 
 if TYPE_CHECKING:
     from procman.runtime.slug_store import SlugStore
@@ -31,16 +31,19 @@ class Means(Enum):
 
 
 class Copy:
-    """One boot's copy. Run `[*argv_prefix, *command]` with `path` as its working directory.
+    """One boot's copy. Run `[*argv_prefix, *command]`, once, with `path` as working directory.
 
-    Outside of the dyno `path` is empty under Means.NAMESPACE: the mount is the dyno's alone.
+    Under Means.NAMESPACE `path` is empty for everybody else: the mount is the dyno's alone.
     """
 
-    def __init__(self, claim: Claim, argv_prefix: tuple[str, ...], graveyard: Path) -> None:
+    def __init__(
+        self, claim: Claim, argv_prefix: tuple[str, ...], graveyard: Path, *, is_large: bool
+    ) -> None:
         self.path = claim.path / "app"
         self.argv_prefix = argv_prefix
         self._claim = claim
         self._graveyard = graveyard
+        self._prefix = TRASH if is_large else GONE
 
     def close(self) -> None:
         """Take the copy away at once; what it held is deleted by the next `Copies.sweep`.
@@ -48,7 +51,7 @@ class Copy:
         To be called when the dyno's processes have gone; twice does no harm.
         """
         overlay_mount.unmount(str(self.path))
-        discard(self._claim.path, self._graveyard)
+        discard(self._claim.path, self._graveyard, self._prefix)
         self._claim.leave()
 
 
@@ -80,7 +83,8 @@ class Copies:
             except BaseException:
                 claim.close()
                 raise
-            return Copy(claim, prefix, self._store.temporary)
+            is_large = self.means is Means.FILES
+            return Copy(claim, prefix, self._store.temporary, is_large=is_large)
 
     def sweep(self) -> None:
         """Unmount and delete what closed copies and killed commands have left; may take long."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,13 @@ from procman.core.slug import MAX_PACKED, Metadata, size_text
 from procman.core.slug_rules import Rules
 from procman.runtime.buildpack import Compilation, compile_app, is_inline
 from procman.runtime.git import Commit, current_commit, export, find_commit
+from procman.runtime.scratch import discard
 from procman.runtime.slug_file import process_types_of
 from procman.runtime.slug_pack import pack, read_slugignore
 from procman.runtime.slug_store import SlugStore, describe, stack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from procman.runtime.slug_pack import Packed, Progress
@@ -58,9 +60,11 @@ class Log:
 
 
 def build(store: SlugStore, order: Order, log: Log, progress: Progress | None = None) -> Metadata:
-    """Build a slug into the store; raises ProcmanError, and then there is no slug and no rest."""
-    store.sweep()
-    with store.claim("build-") as work:
+    """Build a slug into the store; raises ProcmanError, and then there is no slug.
+
+    The trees it was made of are left to `SlugStore.sweep`, for the end of the command.
+    """
+    with store.claim("build-") as work, _discarded(store, work):
         commit, source, rules = _source(store.root, order, log, work)
         types: dict[str, str] = {}
         buildpack: str | None = None
@@ -93,6 +97,17 @@ def build(store: SlugStore, order: Order, log: Log, progress: Progress | None = 
             buildpack=buildpack,
         )
         return store.add(file, metadata)
+
+
+@contextmanager
+def _discarded(store: SlugStore, work: Path) -> Iterator[None]:
+    """Delete large trees late; the claim deletes the rest at once, config vars among it."""
+    try:
+        yield
+    finally:
+        for name in ("source", "app"):
+            if (work / name).exists():
+                discard(work / name, store.temporary)
 
 
 def _source(root: Path, order: Order, log: Log, work: Path) -> tuple[Commit | None, Path, Rules]:

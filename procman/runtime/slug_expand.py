@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from procman.runtime.slug_pack import Progress
 
+PROCFILE = b"Procfile"
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -33,6 +34,7 @@ class Survey:
     entries: tuple[Entry, ...]
     unpacked: int  # bytes
     ignored: int  # members outside ./app
+    procfile: bytes | None  # its content, where there is one
 
 
 def digest_of(path: str | os.PathLike[str]) -> tuple[str, int]:
@@ -59,17 +61,21 @@ def survey(path: str | os.PathLike[str]) -> Survey:
     """Read all of a slug and judge it; raises SlugError, and writes nothing."""
     safe = SafeTree()
     entries = []
+    procfile = None
     with _opened(path) as read:
         reader = TarReader(read)
         while (member := reader.next()) is not None:
             entry = safe.admit(member)
-            if entry is not None:
-                entries.append(entry)
+            if entry is None:
+                continue
+            entries.append(entry)
+            if entry.path == PROCFILE and entry.kind is Kind.FILE and entry.size <= MiB:
+                procfile = reader.whole(entry.size)
         _read_out(read)
     safe.finish()
     if not entries:
         raise SlugError(f"{os.fspath(path)}: not a slug: nothing in it is under ./{ROOT.decode()}/")
-    return Survey(tuple(entries), safe.unpacked, safe.ignored)
+    return Survey(tuple(entries), safe.unpacked, safe.ignored, procfile)
 
 
 def expand(

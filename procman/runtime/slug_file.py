@@ -102,12 +102,11 @@ def adopt(store: SlugStore, file: Path) -> Metadata:
             verify(copy, beside.id)
             survey(copy)
             return store.add(copy, beside)
+        # Not expanded for it: deleting a tree makes ext4's next expansion several times slower.
+        procfile = survey(copy).procfile
+        types = {} if procfile is None else parse_types(procfile)
         digest, size = digest_of(copy)
-        survey(copy)
-        tree = work / "app"
-        tree.mkdir()
-        expand(copy, tree)
-        return store.add(copy, describe(digest, size, process_types_of(tree)))
+        return store.add(copy, describe(digest, size, types))
 
 
 def process_types_of(tree: Path) -> dict[str, str]:
@@ -119,6 +118,11 @@ def process_types_of(tree: Path) -> dict[str, str]:
         return {}
     except OSError as problem:
         raise SlugError(f"cannot read Procfile: {problem.strerror}") from None
+    return parse_types(data)
+
+
+def parse_types(data: bytes) -> dict[str, str]:
+    """The process types of a Procfile's text; raises InputError for one that is not valid."""
     from procman.core.procfile import parse_procfile
 
     procfile = parse_procfile(data, "Procfile")

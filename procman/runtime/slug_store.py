@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from procman.core.slug import Metadata, is_digest, size_text
 from procman.errors import SlugError
-from procman.runtime.scratch import Claim, claimed, discard, sweep
+from procman.runtime.scratch import TRASH, Claim, claimed, discard, sweep
 from procman.runtime.slug_expand import expand, verify
 
 if TYPE_CHECKING:
@@ -63,7 +63,10 @@ class SlugStore:
         return Claim(self.temporary, prefix)
 
     def sweep(self) -> None:
-        """Delete what killed or finished commands have left to be deleted."""
+        """Delete what killed commands have left, and what was discarded a while ago.
+
+        For the end of a command, when nothing is to be expanded any more.
+        """
         sweep(self.temporary)
 
     @contextmanager
@@ -118,6 +121,7 @@ class SlugStore:
         with self.locked():
             gone = self._prune(keep)
         self.sweep()
+        sweep(self.temporary, TRASH)
         return gone
 
     def _prune(self, keep: Collection[str]) -> list[Metadata]:

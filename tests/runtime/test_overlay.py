@@ -13,6 +13,7 @@ from procman.core.slug import Metadata
 from procman.errors import SlugError
 from procman.runtime import overlay_mount
 from procman.runtime.overlay import Copies, Copy, Means
+from procman.runtime.scratch import TRASH, sweep
 from procman.runtime.slug_build import Log, Order, build
 from procman.runtime.slug_store import SlugStore
 
@@ -91,6 +92,8 @@ def test_a_closed_copy_is_gone_and_its_rest_is_swept(
     assert list(store.copies.iterdir()) == []
     assert not copy.path.exists()
     copies.sweep()
+    if copies.means is Means.FILES:  # a whole tree: deleting it may wait
+        assert len(sweep(store.temporary, TRASH)) == 1
     assert list(store.temporary.iterdir()) == []
     assert (store.expanded(slug.id) / "file").read_text() == "slug"
 
@@ -192,6 +195,7 @@ def test_the_best_means_is_found_and_the_probe_leaves_nothing(
     assert sh(copy, "cat file") == "slug"
     copy.close()
     copies.sweep()
+    sweep(store.temporary, TRASH)
     assert list(store.temporary.iterdir()) == []
 
 

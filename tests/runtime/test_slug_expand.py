@@ -273,7 +273,10 @@ def test_whatever_is_in_an_archive_nothing_of_it_leads_out(
     root = str(out.resolve())
     for directory, below, files in os.walk(out):
         for name in below + files:
-            real = os.path.realpath(os.path.join(directory, name))
+            try:
+                real = os.path.realpath(os.path.join(directory, name), strict=True)
+            except OSError:
+                continue  # leads nowhere, or in a circle
             assert real == root or real.startswith(root + "/")
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from procman.core.slug import Metadata
 from procman.errors import SlugError
-from procman.runtime.scratch import Claim, claimed, discard, remove_tree, sweep
+from procman.runtime.scratch import TRASH, Claim, claimed, discard, remove_tree, sweep
 from procman.runtime.slug_build import Log, Order, build
 from procman.runtime.slug_expand import verify
 from procman.runtime.slug_file import adopt, extract, metadata_beside, write_out
@@ -211,13 +211,14 @@ def test_a_directory_that_its_owner_locked_is_removed(tmp_path: Path) -> None:
 
 
 def test_what_is_discarded_is_out_of_the_way_at_once(tmp_path: Path) -> None:
-    """And deleted by the next sweep."""
+    """And deleted when it is asked for, or has been there for a while."""
     (tmp_path / "tree").mkdir()
     discard(tmp_path / "tree", tmp_path / "tmp")
     discard(tmp_path / "gone", tmp_path / "tmp")
     assert not (tmp_path / "tree").exists()
     assert len(list((tmp_path / "tmp").iterdir())) == 1
-    assert len(sweep(tmp_path / "tmp")) == 1
+    assert sweep(tmp_path / "tmp") == []
+    assert len(sweep(tmp_path / "tmp", TRASH)) == 1
 
 
 # --- kill -9 ---------------------------------------------------------------------------------
