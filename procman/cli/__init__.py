@@ -21,6 +21,7 @@ COMMANDS = {
     "stop": ("procman.cli.steer", "stop"),
     "signal": ("procman.cli.steer", "signal"),
     "logs": ("procman.cli.logs", "logs"),
+    "attach": ("procman.cli.attach", "attach"),
     "wait": ("procman.cli.steer", "wait"),
     "run": ("procman.cli.run", "run"),
     "export": ("procman.cli.export", "export"),

@@ -12,6 +12,7 @@ import select
 import signal
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ from procman.runtime.screen import Screen
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
+    from procman.runtime.control import Stream
     from procman.runtime.history import History
     from procman.runtime.supervisor import Supervisor
 
@@ -161,6 +163,7 @@ class _Run:
     async def _main(self, boots: Boots, refused: list[Exited]) -> int:
         import asyncio
 
+        from procman.runtime.attach import attach
         from procman.runtime.control import Control, Followers
         from procman.runtime.desk import Desk
         from procman.runtime.supervisor import Supervisor
@@ -172,8 +175,8 @@ class _Run:
             for number in _ENDING:
                 loop.add_signal_handler(number, self._end, supervisor, number)
             self._screen.listen(
-                supervisor.pause,
-                lambda: _call(loop, supervisor.resume),
+                supervisor.intake.pause,
+                lambda: _call(loop, supervisor.intake.resume),
                 lambda error: _call(loop, lambda: self._end_gone(supervisor, error)),
             )
             while self._signals:
@@ -181,7 +184,10 @@ class _Run:
             followers = Followers()
             if self._history is not None:
                 self._history.on_write = followers.ring
-            streams = {"follow": followers.follow}
+            streams: dict[str, Stream] = {
+                "follow": followers.follow,
+                "attach": partial(attach, supervisor, boots),
+            }
             control = Control(Desk(supervisor, boots, self._describe), streams)
             async with control.listening(self._home.socket_path):
                 await supervisor.over.wait()

@@ -93,7 +93,8 @@ class Blueprint:
             if self.app.look.colour:
                 colour = colour_of(list(self.app.types).index(of_type))
             quiet = of_type in self.app.quiet or dyno in self.app.quiet
-            source = self._sources[dyno] = Source(dyno, colour, quiet)
+            source = Source(dyno, colour, quiet, is_pty=self.app.pty)
+            self._sources[dyno] = source
         return source
 
     def describe(self, formation: Mapping[str, int]) -> Mapping[str, object]:

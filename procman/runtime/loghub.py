@@ -21,6 +21,10 @@ READ_SIZE = 256 * 1024
 # hold us. More than a pipe of ours can hold, so nothing that the dyno wrote is missed.
 DRAIN_LIMIT = 4 * READ_SIZE
 
+# What a terminal is shown when it attaches: a screen of 24 lines. Kept for ptys only, where a read
+# gives 4 KiB at most and the copy costs a microsecond.
+RECENT = 2048
+
 
 class Sink(Protocol):
     """Somewhere that lines go."""
@@ -34,12 +38,18 @@ class Sink(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Source:
-    """One stream of lines: a dyno's output, or procman's own words."""
+    """One stream of lines: a dyno's output, or procman's own words.
+
+    `onlookers` get its bytes as they were written; `recent` are the last of them, on a pty.
+    """
 
     name: str
     colour: str = ""
     quiet: bool = False
     cutter: Cutter = field(default_factory=Cutter)
+    onlookers: list[Callable[[bytes], None]] = field(default_factory=list)
+    is_pty: bool = False
+    recent: bytes = b""
 
 
 class LogHub:
@@ -75,9 +85,7 @@ class LogHub:
             raise
         if not data:
             return False
-        lines = source.cutter.cut(data)
-        if lines:
-            self._emit(source, lines)
+        self._cut(source, data)
         return True
 
     def drain(self, source: Source, descriptor: int) -> None:
@@ -91,9 +99,7 @@ class LogHub:
             if not data:
                 return
             taken += len(data)
-            lines = source.cutter.cut(data)
-            if lines:
-                self._emit(source, lines)
+            self._cut(source, data)
 
     def flush(self, source: Source) -> None:
         """Show an unfinished line as one."""
@@ -105,6 +111,15 @@ class LogHub:
         """Close every sink, the last one first."""
         while self._sinks:
             self._sinks.pop().close()
+
+    def _cut(self, source: Source, data: bytes) -> None:
+        if source.is_pty:
+            source.recent = (source.recent + data)[-RECENT:]
+        for look in source.onlookers:
+            look(data)
+        lines = source.cutter.cut(data)
+        if lines:
+            self._emit(source, lines)
 
     def _emit(self, source: Source, lines: bytes) -> None:
         now = self._clock()

@@ -1,0 +1,207 @@
+"""Hands a dyno's pty to another terminal, and shows it there what the dyno writes.
+
+The descriptor goes over the socket (SCM_RIGHTS), so that keys and window sizes reach the dyno
+without us. What the dyno writes we read in any case, for the log, and pass on. A terminal that does
+not keep up loses bytes and is told how many: it never slows the app.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections import deque
+from functools import partial
+
+from procman.core.attach import Began, Ended, Frame, Missed, Output, encode_frame
+from procman.core.dyno import State, Want
+from procman.core.fleet import Fleet, Phase
+from procman.core.formation import match_targets
+from procman.core.status import why_not_up
+from procman.core.wire import Request, encode
+from procman.errors import InputError, ProcmanError
+from procman.runtime.boots import Boots
+from procman.runtime.process import Process
+from procman.runtime.supervisor import Supervisor
+
+LIMIT = 1 << 20  # bytes that wait for a slow terminal; a screen full of colours has some 20 KB
+
+
+async def attach(
+    supervisor: Supervisor, boots: Boots, request: Request, connection: socket.socket
+) -> None:
+    """Serve one attached terminal until it goes away or the dyno rests. It stays attached from one
+    boot to the next. Raises ProcmanError when there is no such dyno, or none on a pty.
+    """
+    fleet = supervisor.fleet
+    name = _only_dyno(fleet, request.text("dyno"))
+    process = _on_pty(fleet, boots, name)
+    source = boots.source(name)
+    line = _Line(asyncio.get_running_loop(), connection)
+    asleep = fleet.dynos[name].state is State.SUSPENDED
+    line.put(encode({"ok": True, "dyno": name, "pid": process.pid, "asleep": asleep}))
+    line.tell(Began(process.boot), process.output)
+    if source.recent:
+        line.tell(Output(source.recent))
+    source.onlookers.append(line.show)
+    leaving = asyncio.ensure_future(_until_gone(connection))
+    following = asyncio.ensure_future(_follow(supervisor, boots, process, line))
+    try:
+        await asyncio.wait((leaving, following), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        source.onlookers.remove(line.show)
+        leaving.cancel()
+        following.cancel()
+        await asyncio.gather(leaving, following, return_exceptions=True)
+        line.close()
+
+
+async def _follow(supervisor: Supervisor, boots: Boots, process: Process, line: _Line) -> None:
+    """Tell of each end and each beginning, until the dyno rests."""
+    name = process.dyno
+    while True:
+        await supervisor.until(partial(_has_ended, boots, process))
+        again = _boots_again(supervisor.fleet, name)
+        line.tell(Ended(process.boot, process.status or 0, again))
+        await supervisor.until(
+            lambda: name in boots.by_dyno or not _boots_again(supervisor.fleet, name)
+        )
+        successor = boots.by_dyno.get(name)
+        if successor is None:
+            if again:  # it was told that another boot would come
+                line.tell(Ended(process.boot, process.status or 0, False))
+            await line.drained()
+            return
+        process = successor
+        line.tell(Began(process.boot), process.output)
+
+
+def _has_ended(boots: Boots, process: Process) -> bool:
+    return boots.by_dyno.get(process.dyno) is not process
+
+
+async def _until_gone(connection: socket.socket) -> None:
+    """Until the other end closes; it has nothing to say."""
+    loop = asyncio.get_running_loop()
+    try:
+        while await loop.sock_recv(connection, 4096):
+            pass
+    except ConnectionResetError:
+        pass
+
+
+def _only_dyno(fleet: Fleet, target: str) -> str:
+    names = match_targets([target], list(fleet.dynos)) if fleet.dynos else []
+    if len(names) != 1:
+        hint = f"choose one of {', '.join(names[:5])}" if names else "`procman ps` shows them"
+        raise InputError(f"{target!r} is {len(names) or 'no'} dynos", hint=hint)
+    return names[0]
+
+
+def _on_pty(fleet: Fleet, boots: Boots, name: str) -> Process:
+    process = boots.by_dyno.get(name)
+    if process is None:
+        why = why_not_up(fleet, fleet.dynos[name]) or "asleep"
+        raise ProcmanError(f"{name} is not running: {why}", hint=f"`procman restart {name}`")
+    if not process.is_pty:
+        raise ProcmanError(
+            f"{name} has no terminal to attach to",
+            hint="start the app with `procman start --pty`, or detached with `procman start -D`",
+        )
+    return process
+
+
+def _boots_again(fleet: Fleet, name: str) -> bool:
+    """Whether a dyno runs, or will by itself."""
+    dyno = fleet.dynos.get(name)
+    if dyno is None or fleet.phase is Phase.ENDING or dyno.want is Want.DOWN:
+        return False
+    return not dyno.has_given_up and dyno.state is not State.FINISHED
+
+
+class _Line:
+    """The sending end of one connection: frames in order, bounded, without waiting."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
+        self._loop = loop
+        self._connection = connection
+        self._waiting: deque[tuple[memoryview, int | None]] = deque()
+        self._size = 0
+        self._missed = 0
+        self._is_writing = False
+        self._drained: asyncio.Future[None] | None = None
+
+    def show(self, data: bytes) -> None:
+        """Pass on what the dyno wrote, or count it as missed."""
+        if self._size > LIMIT:
+            self._missed += len(data)
+        else:
+            self.tell(Output(data))
+
+    def tell(self, frame: Frame, descriptor: int | None = None) -> None:
+        """Send a frame; the descriptor goes with it, and is the caller's as before."""
+        if self._missed and self._size <= LIMIT:
+            missed, self._missed = self._missed, 0
+            self.tell(Missed(missed))
+        self.put(encode_frame(frame), None if descriptor is None else os.dup(descriptor))
+
+    def put(self, data: bytes, descriptor: int | None = None) -> None:
+        """Send bytes; the descriptor is ours from now on."""
+        self._waiting.append((memoryview(data), descriptor))
+        self._size += len(data)
+        if not self._is_writing:
+            self._send()
+
+    async def drained(self) -> None:
+        """Until all is sent."""
+        if self._waiting:
+            self._drained = self._loop.create_future()
+            await self._drained
+
+    def close(self) -> None:
+        """Drop what waits."""
+        if self._is_writing:
+            self._loop.remove_writer(self._connection)
+            self._is_writing = False
+        for _, descriptor in self._waiting:
+            if descriptor is not None:
+                os.close(descriptor)
+        self._waiting.clear()
+
+    def _send(self) -> None:
+        while self._waiting:
+            data, descriptor = self._waiting[0]
+            try:
+                if descriptor is None:
+                    sent = self._connection.send(data)
+                else:
+                    sent = socket.send_fds(self._connection, [data], [descriptor])
+            except BlockingIOError:
+                break
+            except OSError:  # it went away, which `_until_gone` learns as well
+                self.close()
+                return
+            self._size -= sent
+            if descriptor is not None:
+                os.close(descriptor)
+            if sent == len(data):
+                self._waiting.popleft()
+            else:
+                self._waiting[0] = data[sent:], None
+        self._await_room(bool(self._waiting))
+
+    def _await_room(self, wanted: bool) -> None:
+        if wanted and not self._is_writing:
+            self._loop.add_writer(self._connection, self._send)
+        elif not wanted and self._is_writing:
+            self._loop.remove_writer(self._connection)
+        self._is_writing = wanted
+        if not wanted:
+            if self._missed:
+                missed, self._missed = self._missed, 0
+                self.tell(Missed(missed))
+            elif self._drained is not None and not self._drained.done():
+                self._drained.set_result(None)
+
+
+__all__ = ["attach"]
