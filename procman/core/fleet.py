@@ -60,6 +60,7 @@ class Fleet:
     quiet_since: float | None = 0.0
     formation: dict[str, int] = field(default_factory=dict)
     dynos: dict[str, Dyno] = field(default_factory=dict)
+    asleep: set[str] = field(default_factory=set)  # derived: a request must not search for them
     phase: Phase = Phase.RUNNING
     status: int | None = None  # the app's own exit status, once it is decided
 
@@ -78,16 +79,19 @@ class Fleet:
                 effects += self._intend(dyno.name, Want.DOWN, now)
         for dyno in tuple(self.dynos.values()):
             if dyno.type in quantities and dyno.number <= quantities[dyno.type]:
-                effects += self._intend(dyno.name, Want.UP, now)
+                effects += self._want_up(dyno.name, now)
         return self._settle(effects, now)
 
     def restart(self, names: Iterable[str], now: float, *, kill: bool = False) -> Effects:
         """Make the running boots of these dynos out of date; those that rest are booted."""
         effects: Effects = ()
+        names = list(names)
         for name in names:
-            effects += self._intend(name, Want.UP, now)
-            if self.dynos[name].boot and not self._has_just_booted(effects, name):
-                dyno = self.dynos[name]
+            effects += self._want_up(name, now)
+        for name in names:
+            dyno = self.dynos[name]
+            is_down = dyno.state is State.DOWN  # then it boots when it may, with the others
+            if dyno.boot and not is_down and not self._has_just_booted(effects, name):
                 policy = self.types[dyno.type].policy
                 changed, more = machine.outdate(dyno, now, policy, gate=self._gate(dyno))
                 self.dynos[name] = changed
@@ -199,10 +203,18 @@ class Fleet:
         idle = self.types[dyno.type].policy.idle
         return dyno.state is State.UP and idle is not machine.Idle.OFF and not dyno.out_of_date
 
+    def _want_up(self, name: str, now: float) -> Effects:
+        """As an intent, but what is down boots later, when it is known who else is wanted."""
+        dyno = self.dynos[name]
+        policy = self.types[dyno.type].policy
+        self.dynos[name], effects = machine.intend(dyno, Want.UP, now, policy, gate=False)
+        return effects
+
     def _intend(self, name: str, want: Want, now: float) -> Effects:
         dyno = self.dynos[name]
         policy = self.types[dyno.type].policy
         self.dynos[name], effects = machine.intend(dyno, want, now, policy, gate=self._gate(dyno))
+        (self.asleep.add if want is Want.ASLEEP else self.asleep.discard)(name)
         return effects
 
     @staticmethod
