@@ -65,10 +65,15 @@ class Boots:
         port = "" if process.port is None else f" on port {process.port}"
         self.hub.say(f"started with pid {process.pid}{port}", process.dyno)
 
+    def find(self, dyno: str, boot: int) -> Process | None:
+        """The process of a boot, if it lives."""
+        process = self.by_dyno.get(dyno)
+        return process if process is not None and process.boot == boot else None
+
     def signal(self, dyno: str, boot: int, number: int) -> None:
         """Send a signal to a boot's group, if it is still that boot."""
-        process = self.by_dyno.get(dyno)
-        if process is not None and process.boot == boot:
+        process = self.find(dyno, boot)
+        if process is not None:
             process.asked = number
             send(process, number)
 
@@ -79,8 +84,8 @@ class Boots:
     def kill(self, dyno: str, boot: int) -> None:
         """SIGKILL to the group, whose grace is over; what left the group falls at the exit."""
         self.signal(dyno, boot, signal.SIGKILL)
-        process = self.by_dyno.get(dyno)
-        if process is not None and process.boot == boot:
+        process = self.find(dyno, boot)
+        if process is not None:
             process.asked = None
 
     def reap(self) -> list[tuple[Process, int]]:

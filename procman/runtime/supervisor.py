@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections.abc import Callable
 from types import TracebackType
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from procman.core.dyno import (
     Drain,
@@ -21,18 +21,33 @@ from procman.core.dyno import (
     Say,
     Signal,
     Spawn,
+    State,
     Thaw,
 )
 from procman.core.fleet import Fleet
 from procman.core.readiness import Readiness, Spawned
 from procman.runtime.boots import CANNOT_EXECUTE, Boots
+from procman.runtime.intake import Intake
 from procman.runtime.loghub import LogHub
 from procman.runtime.process import Process
 from procman.runtime.readiness import wait_until_ready
+from procman.runtime.sleepers import Sleepers
 
-# A pty's unfinished line is a prompt when nothing follows it for this long; a program that is
-# writing fills its line within a millisecond.
-SILENCE = 0.1
+
+class Front(Protocol):
+    """What leases the web dynos to requests: the router, or nothing."""
+
+    def up(self, process: Process) -> None:
+        """A boot is ready to be leased."""
+
+    def drain(self, dyno: str, boot: int) -> None:
+        """Lease it to nobody any more, and report Drained."""
+
+    def gone(self, dyno: str, boot: int) -> None:
+        """A boot has ended."""
+
+    def changed(self) -> None:
+        """Something about the fleet has changed."""
 
 
 class Supervisor:
@@ -41,15 +56,16 @@ class Supervisor:
     def __init__(self, fleet: Fleet, boots: Boots, hub: LogHub) -> None:
         self.fleet = fleet
         self.over = asyncio.Event()
+        self.front: Front | None = None
+        self.intake = Intake(boots, hub)
         self._boots = boots
         self._hub = hub
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._sleepers = Sleepers(boots)
+        self._effects: list[Effect] = []
         self._facts: list[Fact] = []
         self._performing = False
-        self._silences: dict[int, asyncio.TimerHandle] = {}
-        self._reading: set[int] = set()
-        self._paused = False
         self._checks = asyncio.TaskGroup()
         self._checking: dict[int, asyncio.Task[None]] = {}
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
@@ -72,10 +88,8 @@ class Supervisor:
         self._loop.remove_signal_handler(signal.SIGCHLD)
         if self._timer is not None:
             self._timer.cancel()
-        for handle in self._silences.values():
-            handle.cancel()
-        for descriptor in self._reading:
-            self._loop.remove_reader(descriptor)
+        self._sleepers.close()
+        self.intake.close()
         for task in self._checking.values():
             task.cancel()
         await self._checks.__aexit__(kind, error, trace)
@@ -92,18 +106,54 @@ class Supervisor:
             self.perform(())
 
     def perform(self, effects: Effects) -> None:
-        """Do what the fleet says, and what it says to the facts that come of it."""
+        """Do what the fleet says, and what it says to the facts that come of it.
+
+        Called while it performs already, by a router that wakes a dyno, it adds to what is to do.
+        """
+        self._effects += effects
+        if self._performing:
+            return
         self._performing = True
         try:
-            self._perform_all(effects)
+            self._perform_all()
+            if self.front is not None:
+                self.front.changed()
+                self._perform_all()
         finally:
             self._performing = False
-        self._arm()
+        self.arm()
         for holds, future in self._waiters:
             if not future.done() and holds():
                 future.set_result(None)
         if self.fleet.is_over:
             self.over.set()
+
+    def arm(self) -> None:
+        """Set the one timer to the fleet's next deadline."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = self.fleet.deadline
+        if deadline is not None:
+            self._timer = self._loop.call_at(deadline, self._tick)
+
+    # A request begins and ends many thousand times a second, so these two touch no timer that is
+    # set: one that comes too early sees the true deadline and is set again.
+
+    def requests_began(self) -> None:
+        """The first lease of all began: nobody falls asleep."""
+        self.fleet.quiet_since = None
+
+    def requests_ended(self) -> None:
+        """The last lease of all ended: the time until sleep begins."""
+        self.fleet.quiet_since = self.now
+        if self._timer is None:
+            self.arm()
+
+    def wake(self) -> None:
+        """Somebody asks for what may be asleep."""
+        if self.fleet.asleep:
+            self.perform(self.fleet.wake(self.now))
 
     def end(self, status: int, why: str, *, kill: bool) -> None:
         """End the app."""
@@ -124,7 +174,8 @@ class Supervisor:
     def reap(self) -> None:
         """Take the exits of all processes that have ended."""
         for process, status in self._boots.reap():
-            self._forget(process.output)
+            self.intake.end(process.output)
+            self._sleepers.release(process)
             task = self._checking.pop(process.pid, None)
             if task is not None:
                 task.cancel()
@@ -133,29 +184,15 @@ class Supervisor:
         if self._facts and not self._performing:
             self.perform(())
 
-    def pause(self) -> None:
-        """Read nothing: a sink is full."""
-        self._paused = True
-        for descriptor in self._reading:
-            self._loop.remove_reader(descriptor)
-        self._reading.clear()
-
-    def resume(self) -> None:
-        """The sink has room again."""
-        if self._paused:
-            self._paused = False
-            for process in self._boots.by_pid.values():
-                self._read(process)
-
-    def _perform_all(self, effects: Effects) -> None:
-        pending = list(effects)
-        while pending or self._facts:
-            for effect in pending:
+    def _perform_all(self) -> None:
+        while self._effects or self._facts:
+            effects, self._effects = self._effects, []
+            for effect in effects:
                 self._perform(effect)
             facts, self._facts = self._facts, []
-            pending = []
             for fact in facts:
-                pending += self.fleet.observe(fact, self.now)
+                self._effects += self.fleet.observe(fact, self.now)
+                self._tell_front(fact)
 
     def _perform(self, effect: Effect) -> None:
         match effect:
@@ -163,17 +200,50 @@ class Supervisor:
                 self._spawn(dyno, boot)
             case Signal(dyno, boot, number):
                 self._boots.signal(dyno, boot, number)
+                self._let_run(dyno, boot)
             case Kill(dyno, boot):
                 self._boots.kill(dyno, boot)
+                self._let_run(dyno, boot)
                 self._loop.call_soon(self.reap)  # its leader may be gone: no SIGCHLD would tell
             case Drain(dyno, boot):
-                self._facts.append(Drained(dyno, boot))  # nobody leases dynos yet
-            case Freeze() | Thaw():
-                pass  # nothing falls asleep yet
+                if self.front is None:
+                    self._facts.append(Drained(dyno, boot))
+                else:
+                    self.front.drain(dyno, boot)
+            case Freeze(dyno, boot):
+                process = self._boots.find(dyno, boot)
+                if process is not None:
+                    self._sleepers.freeze(process)
+                    self._hub.say("State changed from up to suspended", dyno)
+            case Thaw(dyno, boot):
+                process = self._boots.find(dyno, boot)
+                if process is not None:
+                    self._sleepers.thaw(process)
+                    self._hub.say("State changed from suspended to up", dyno)
             case Say(dyno, text):
                 self._hub.say(text, dyno)
             case _:
                 assert_never(effect)
+
+    def _let_run(self, dyno: str, boot: int) -> None:
+        """A stopped process keeps its signals pending: whoever is signalled is thawed."""
+        process = self._boots.find(dyno, boot)
+        if process is not None:
+            self._sleepers.release(process)
+
+    def _tell_front(self, fact: Fact) -> None:
+        dyno = self.fleet.dynos.get(fact.dyno)
+        if self.front is None:
+            return
+        match fact:
+            case Ready():
+                process = self._boots.find(fact.dyno, fact.boot)
+                if process is not None and dyno is not None and dyno.state is State.UP:
+                    self.front.up(process)
+            case Exited():
+                self.front.gone(fact.dyno, fact.boot)
+            case Drained():
+                pass  # the front said so itself
 
     def _spawn(self, dyno: str, boot: int) -> None:
         process = self._boots.spawn(dyno, boot)
@@ -184,7 +254,7 @@ class Supervisor:
             self._adopt(process)
 
     def _adopt(self, process: Process) -> None:
-        self._read(process)
+        self.intake.begin(process)
         check = self.fleet.types[process.dyno.rpartition(".")[0]].ready
         if isinstance(check, Spawned):
             self._facts.append(Ready(process.dyno, process.boot))
@@ -195,43 +265,6 @@ class Supervisor:
         await wait_until_ready(check, process, self._boots)
         self._checking.pop(process.pid, None)
         self.report(Ready(process.dyno, process.boot))
-
-    def _read(self, process: Process) -> None:
-        if not self._paused and process.output not in self._reading:
-            self._reading.add(process.output)
-            self._loop.add_reader(process.output, self._take, process)
-
-    def _take(self, process: Process) -> None:
-        source = self._boots.source(process.dyno)
-        if not self._hub.take(source, process.output):
-            self._forget(process.output)  # all writers are gone; the exit is on the way
-        elif process.is_pty:
-            self._expect_silence(process)
-
-    def _expect_silence(self, process: Process) -> None:
-        source = self._boots.source(process.dyno)
-        handle = self._silences.pop(process.output, None)
-        if handle is not None:
-            handle.cancel()
-        if source.cutter.rest:
-            flush = self._loop.call_later(SILENCE, self._hub.flush, source)
-            self._silences[process.output] = flush
-
-    def _forget(self, descriptor: int) -> None:
-        handle = self._silences.pop(descriptor, None)
-        if handle is not None:
-            handle.cancel()
-        if descriptor in self._reading:
-            self._reading.discard(descriptor)
-            self._loop.remove_reader(descriptor)
-
-    def _arm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        deadline = self.fleet.deadline
-        if deadline is not None:
-            self._timer = self._loop.call_at(deadline, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
