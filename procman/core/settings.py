@@ -211,7 +211,7 @@ def _choice(value: object, origin: str, choices: Sequence[str]) -> str:
 
 
 def _string(value: object, origin: str) -> str:
-    if isinstance(value, str):
+    if isinstance(value, str) and "\0" not in value:
         return value
     raise _wrong(origin, value, "a string")
 
@@ -226,9 +226,18 @@ def _type_names(value: object, origin: str, type_names: Sequence[str]) -> tuple[
 
 
 def _strings(value: object, origin: str) -> dict[str, str]:
-    if isinstance(value, dict) and all(isinstance(v, (str, int)) for v in value.values()):
-        return {str(key): str(item) for key, item in value.items()}
-    raise InputError(f"{origin}: not a table of strings")  # its values may be secrets: unsaid
+    """Config vars. Their values may be secrets, and stay unsaid."""
+    if not isinstance(value, dict) or not all(isinstance(v, (str, int)) for v in value.values()):
+        raise InputError(f"{origin}: not a table of strings")
+    for name, item in value.items():
+        if not name or "=" in name or "\0" in f"{name}{item}":
+            hint = "a name is not empty and has no `=`; neither name nor value has a NUL"
+            raise InputError(f"{origin}: {name!r} cannot be a config var", hint=hint)
+    return {name: _as_written(item) for name, item in value.items()}
+
+
+def _as_written(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _require_known(key: str, names: Iterable[str], origin: str, what: str = "setting") -> None:
