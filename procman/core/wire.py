@@ -14,6 +14,7 @@ from procman.errors import InputError, NotRunningError, ProcmanError, ProtocolEr
 
 VERSION = 1
 LONGEST = 64 * 1024  # bytes of one request: hundreds of targets, and no way to fill our memory
+LARGEST = 10**9  # of numbers: seconds of thirty years; no system call chokes on it
 
 # What each request may hold beside `v` and `do`, with the type of each.
 REQUESTS: Mapping[str, Mapping[str, type]] = {
@@ -125,6 +126,11 @@ def _fits(value: object, wanted: type) -> bool:
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
     if wanted is bool:
         return isinstance(value, bool)
-    if wanted is int or wanted is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if isinstance(value, (int, float)):  # NaN and infinity are within no bounds
+        whole = wanted is float or isinstance(value, int)
+        return wanted in (int, float) and whole and not isinstance(value, bool) and _bears(value)
     return isinstance(value, wanted)
+
+
+def _bears(number: float) -> bool:
+    return -LARGEST <= number <= LARGEST
