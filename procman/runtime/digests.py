@@ -1,0 +1,45 @@
+"""Digests of files, so that unchanged content is no change."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable
+from hashlib import blake2b
+
+LARGE = 8 * 1024 * 1024  # bytes; a larger file is told by its inode, size and time
+
+
+def read_digests(paths: Iterable[str], absolute: Callable[[str], str]) -> dict[str, bytes | None]:
+    """The digest of each path, None for one that is not there; `absolute` says where it lies."""
+    return {path: None if path.endswith("/") else _digest(absolute(path)) for path in paths}
+
+
+def _digest(place: str) -> bytes | None:
+    try:
+        descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:
+        return _of_link(place)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return b"no file"
+        if status.st_size > LARGE:
+            return b"%d %d %d" % (status.st_ino, status.st_size, status.st_mtime_ns)
+        digest = blake2b(digest_size=16)
+        while part := os.read(descriptor, 1 << 18):
+            digest.update(part)
+        return digest.digest()
+    except OSError as error:
+        return str(error.errno).encode()
+    finally:
+        os.close(descriptor)
+
+
+def _of_link(place: str) -> bytes | None:
+    """Of what cannot be opened: a link that leads nowhere, a file that may not be read."""
+    try:
+        status = os.lstat(place)
+    except OSError:
+        return None
+    return b"%d %d %d" % (status.st_ino, status.st_size, status.st_mtime_ns)

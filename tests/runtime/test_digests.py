@@ -1,0 +1,41 @@
+"""What makes a file another."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from procman.runtime.digests import LARGE, read_digests
+
+
+def make(root: Path, *files: str) -> None:
+    for file in files:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).write_text("x", "utf-8")
+
+
+def test_digests_tell_contents_and_nothing_else(tmp_path: Path) -> None:
+    """Not the time nor the inode; a link is what it leads to; a directory that went is nothing."""
+    make(tmp_path, "a", "b")
+    (tmp_path / "link").symlink_to("a")
+    (tmp_path / "dangling").symlink_to("missing")
+    os.mkfifo(tmp_path / "fifo")
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(LARGE + 1)
+
+    def digests(*paths: str) -> dict[str, bytes | None]:
+        return read_digests(paths, lambda path: os.path.join(tmp_path, path))
+
+    before = digests("a", "b", "link", "dangling", "fifo", "large", "missing", "gone/")
+    assert before["a"] == before["b"] == before["link"]
+    assert before["missing"] is None
+    assert before["gone/"] is None
+    assert None not in (before["dangling"], before["fifo"], before["large"])
+    (tmp_path / "a").unlink()
+    make(tmp_path, "a")
+    os.utime(tmp_path / "a", (1, 1))
+    assert digests("a", "link") == {"a": before["a"], "link": before["link"]}
+    (tmp_path / "b").write_text("y", "utf-8")
+    os.utime(tmp_path / "large", (1, 1))
+    assert digests("b")["b"] != before["b"]
+    assert digests("large")["large"] != before["large"]
