@@ -1,0 +1,187 @@
+"""Starts an app in a session of its own, and tells the caller when it is up, or that it is not.
+
+One fork, before the lock, the guardian and the first thread. Until the app is up the child keeps
+the caller's standard error, where its errors are read as if it were not detached; its other word
+is one line through a pipe, once all dynos are up. Then it lets go of the terminal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from procman.core.dyno import Want
+from procman.core.exits import describe_exit
+from procman.core.fleet import BROKEN_AFTER, Fleet, Phase
+from procman.core.status import is_hopeless, unsettled
+
+if TYPE_CHECKING:
+    from procman.runtime.blueprint import App
+    from procman.runtime.supervisor import Supervisor
+
+# A dyno without a check of its readiness counts as up when it is spawned. A wrong command ends in
+# milliseconds, a program with an import that fails in some tenths of a second: so an app is up when
+# nothing has ended for this long.
+STEADY = 1.0
+PATIENCE = 60.0  # seconds for all to come up; more when the types' boot timeouts add up to more
+
+_PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_ASKED_TO = {128 + number for number in _PASSED_ON}  # statuses of an app that was told to end
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """An app that is up: procman's pid, the dynos, where it is reached."""
+
+    pid: int
+    dynos: Sequence[str]
+    url: str | None
+
+
+def start_detached(app: App) -> Launched | int:
+    """Start the app and return once it is up; else its exit status, after it has said on standard
+    error why, and has ended. Signals reach it while it comes up.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    reading, writing = os.pipe()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
+    child = os.fork()
+    if not child:
+        sys.exit(_run_as_child(app, writing))
+    os.close(writing)
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        os.kill(child, number)
+
+    for number in _PASSED_ON:
+        signal.signal(number, pass_on)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
+    with open(reading, "rb") as pipe:
+        line = pipe.read()
+    if line:
+        told = json.loads(line)
+        return Launched(child, told["dynos"], told["url"])
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _run_as_child(app: App, pipe: int) -> int:
+    from procman.runtime.app import start
+
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    os.dup2(pipe, 3)
+    os.closerange(4, os.sysconf("SC_OPEN_MAX"))  # what the caller's shell left open is not ours
+    os.set_inheritable(3, False)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
+    launch = Launch(3)
+    status = start(app, launch)
+    return status if launch.is_up or status in _ASKED_TO else launch.explain(status)
+
+
+class Launch:
+    """The way up of one app, as the process that waits for it is told."""
+
+    def __init__(self, pipe: int) -> None:
+        self.is_up = False
+        self._pipe = pipe
+        self._reasons: Mapping[str, str] = {}
+
+    async def watch(
+        self, supervisor: Supervisor, describe: Callable[[], Mapping[str, object]]
+    ) -> None:
+        """Wait until the app is up, and tell; or end it."""
+        self._reasons = await come_up(supervisor)
+        if supervisor.fleet.phase is Phase.ENDING:
+            pass  # it ends already, and the reasons are told at the end
+        elif self._reasons:
+            supervisor.end(1, "did not come up, stopping", kill=False)
+        else:
+            told = {"dynos": _wanted(supervisor.fleet), "url": describe().get("url")}
+            os.dup2(0, 2)
+            self.is_up = True
+            try:
+                os.write(self._pipe, json.dumps(told).encode())
+            except BrokenPipeError:
+                pass  # whoever waited was killed: the app is up nevertheless
+            os.close(self._pipe)
+
+    def explain(self, status: int) -> int:
+        """Say on standard error why the app is not up; the status for it."""
+        for name, reason in self._reasons.items():
+            print(f"procman: {name} is not up: {reason}", file=sys.stderr)
+        if not self._reasons and not status:
+            print("procman: the app has finished already", file=sys.stderr)
+            return 0
+        print("procman: the app did not come up", file=sys.stderr)
+        print("  hint: `procman logs` shows what it said", file=sys.stderr)
+        return 1
+
+
+async def come_up(supervisor: Supervisor) -> Mapping[str, str]:
+    """Wait until all dynos are up and stay so for STEADY seconds; else who is not, and why.
+
+    It ends early when one never will be up, or when the app ends.
+    """
+    fleet = supervisor.fleet
+    policies = [of_type.policy for of_type in fleet.types.values()]
+    in_a_row = sum(policy.boot_timeout or 0.0 for policy in policies)
+
+    def is_up() -> bool:
+        return not _reasons(fleet)
+
+    def is_decided() -> bool:
+        return is_up() or fleet.phase is Phase.ENDING or _is_in_vain(fleet)
+
+    def is_disturbed() -> bool:
+        return not is_up() or fleet.phase is Phase.ENDING
+
+    try:
+        async with asyncio.timeout(max(PATIENCE, in_a_row)):
+            while True:
+                await supervisor.until(is_decided)
+                if is_disturbed():
+                    break
+                try:
+                    async with asyncio.timeout(STEADY):
+                        await supervisor.until(is_disturbed)
+                except TimeoutError:
+                    return {}
+    except TimeoutError:
+        pass
+    return _failures(fleet) if fleet.phase is Phase.ENDING else _reasons(fleet)
+
+
+def _wanted(fleet: Fleet) -> list[str]:
+    return [name for name, dyno in fleet.dynos.items() if dyno.want is not Want.DOWN]
+
+
+def _reasons(fleet: Fleet) -> Mapping[str, str]:
+    """Who is not up, and why; a dyno that keeps crashing is not, whatever it is just now."""
+    crashing = {
+        name: f"keeps crashing, {describe_exit(dyno.status or 0)}"
+        for name, dyno in fleet.dynos.items()
+        if dyno.crashes >= BROKEN_AFTER
+    }
+    return {**unsettled(fleet, _wanted(fleet)), **crashing}
+
+
+def _is_in_vain(fleet: Fleet) -> bool:
+    return any(is_hopeless(d) or d.crashes >= BROKEN_AFTER for d in fleet.dynos.values())
+
+
+def _failures(fleet: Fleet) -> Mapping[str, str]:
+    """Of an app that has ended by itself: what failed."""
+    failed = {
+        n: d.status for n, d in fleet.dynos.items() if d.status and (d.status > 0 or d.crashes)
+    }
+    return {name: describe_exit(status) for name, status in failed.items()}
