@@ -14,7 +14,7 @@ import click
 
 from procman.cli.options import OPTION_NAMES, given, option, wants_colour
 from procman.core.durations import parse_duration
-from procman.core.history import Batch, Selection, batches
+from procman.core.recall import Batch, Selection, batches
 from procman.core.style import SYSTEM, Look, colour_of, for_json, for_screen, iso_time, prefix_of
 from procman.errors import InputError, NotRunningError, UsageError
 from procman.runtime.recall import Recall, wait_for_bell

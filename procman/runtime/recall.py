@@ -12,7 +12,8 @@ import socket
 from collections.abc import Iterator
 from types import TracebackType
 
-from procman.core.history import Selection, begins_before, file_name
+from procman.core.history import file_name
+from procman.core.recall import Selection, begins_before
 from procman.runtime.history import READ_SIZE, count_lines, first_lines, log_directory
 
 

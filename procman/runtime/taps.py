@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from procman.core.history import plain
+from procman.core.recall import plain
 from procman.runtime.loghub import Source
 
 

@@ -8,15 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from procman.core.history import (
-    Batch,
-    Selection,
-    batches,
-    begins_before,
-    file_name,
-    first_line_of,
-    plain,
-)
+from procman.core.history import file_name, first_line_of
+from procman.core.recall import Batch, Selection, batches, begins_before, plain
 from procman.core.style import SYSTEM, for_history
 
 NOON = 1_795_435_201.123456  # 2026-11-23T12:00:01.123456 UTC

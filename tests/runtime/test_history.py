@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from procman.core.history import KEPT, ROTATE_AT, Selection, batches, file_name
+from procman.core.history import KEPT, ROTATE_AT, file_name
+from procman.core.recall import Selection, batches
 from procman.core.style import for_history
 from procman.runtime import history as history_module
 from procman.runtime.history import READ_SIZE, History, first_lines, log_directory
