@@ -31,6 +31,9 @@ class Status(Enum):
     FAILED = "failed"
 
 
+SETTLED = {status.value: status for status in (Status.SUCCEEDED, Status.FAILED)}
+
+
 @dataclass(frozen=True, slots=True)
 class Release:
     """One release; `slug` is None when the working tree itself was released."""
@@ -204,39 +207,40 @@ def encode(record: Record) -> bytes:
 def decode(data: bytes, *, path: str) -> tuple[list[Record], int]:
     """The records, and how many bytes of `data` they take: the rest is a torn last line.
 
-    Raises InputError for a line before the last that is no record: it says where, not what.
+    Raises InputError for any other line that is no record, perhaps a later procman's: it says
+    where, not what.
     """
     records: list[Record] = []
     good = 0
     lines = data.split(b"\n")
     for number, line in enumerate(lines[:-1], 1):
-        record = _record(line)
+        facts = _json(line)
+        if facts is None and number == len(lines) - 1 and not lines[-1]:
+            break  # a power failure can leave garbage with its newline
+        record = None if facts is None else _record(facts)
         if record is None:
-            if number == len(lines) - 1 and not lines[-1]:
-                break  # a power failure can leave garbage with its newline
             raise InputError("the ledger of releases is damaged", path=path, line=number)
         records.append(record)
         good += len(line) + 1
     return records, good
 
 
-def _record(line: bytes) -> Record | None:
+def _json(line: bytes) -> dict[str, object] | None:
     try:
         facts = json.loads(line)
     except ValueError:
         return None
-    if not isinstance(facts, dict):
-        return None
+    return facts if isinstance(facts, dict) else None
+
+
+def _record(facts: dict[str, object]) -> Record | None:
     if "release" in facts:
         return _release(facts)
     version, at, reason = facts.get("settled"), facts.get("at"), facts.get("reason")
-    if not isinstance(version, int) or not isinstance(at, str):
+    status = SETTLED.get(str(facts.get("status")))
+    if not isinstance(version, int) or not isinstance(at, str) or status is None:
         return None
-    if facts.get("status") not in (Status.SUCCEEDED.value, Status.FAILED.value):
-        return None
-    if not isinstance(reason, str | None):
-        return None
-    return Settled(version, Status(facts["status"]), at, reason)
+    return Settled(version, status, at, reason) if isinstance(reason, str | None) else None
 
 
 def _release(facts: dict[str, object]) -> Release | None:

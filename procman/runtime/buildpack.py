@@ -231,8 +231,11 @@ def run(
 
 
 def _report_exit(process: subprocess.Popen[bytes], exited: int) -> None:
-    # Not reaped yet: until its group is killed, nobody else may get its number.
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    if hasattr(os, "waitid"):  # macOS: since Python 3.13
+        # Not reaped yet: until its group is killed, nobody else may get its number.
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    else:
+        process.wait()
     os.close(exited)
 
 

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from procman.runtime.slug_store import SlugStore
 
 
+# posix_spawn has no working directory, so a millisecond of shell enters it.
+ENTER = ("/bin/sh", "-c", 'cd "$0" && unset OLDPWD && exec "$@"')
+
+
 class Means(Enum):
     """How copies are made, the best first."""
 
@@ -31,7 +35,7 @@ class Means(Enum):
 
 
 class Copy:
-    """One boot's copy. Run `[*argv_prefix, *command]`, once, with `path` as working directory.
+    """One boot's copy. Run `[*argv_prefix, *command]`, once, from anywhere: it begins in `path`.
 
     Under Means.NAMESPACE `path` is empty for everybody else: the mount is the dyno's alone.
     """
@@ -98,7 +102,7 @@ class Copies:
         match means:
             case Means.MOUNT:
                 overlay_mount.mount_overlay(*_places(lower, place))
-                return ()
+                return (*ENTER, str(target))
             case Means.NAMESPACE:
                 program = overlay_mount.__file__
                 return (sys.executable, "-I", "-S", program, *_places(lower, place))
@@ -108,7 +112,7 @@ class Copies:
 
                 source = os.fsencode(lower)
                 copy_tree(source, walk(source, None).found, os.fsencode(target))
-                return ()
+                return (*ENTER, str(target))
 
     def _find_means(self, lower: Path) -> Means:
         if not sys.platform.startswith("linux"):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import secrets
 import shutil
 import stat
 import tempfile
@@ -121,7 +120,7 @@ def discard(path: Path, parent: Path, prefix: str = TRASH) -> None:
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         os.utime(path)  # says since when it is trash
-        os.rename(path, parent / f"{prefix}{secrets.token_hex(8)}")
+        os.rename(path, parent / f"{prefix}{os.urandom(8).hex()}")
     except FileNotFoundError:
         pass  # somebody else was quicker
 

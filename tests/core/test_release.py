@@ -181,12 +181,18 @@ def test_a_ledger_cut_anywhere_holds_the_records_before_the_cut(
     fold(found)
 
 
-@pytest.mark.parametrize("tail", [b"{", b"\0\0\0\0", b'{"release": 1}', b"\0\0\n", b"{}\n"])
+@pytest.mark.parametrize("tail", [b"{", b"\0\0\0\0", b'{"release": 1}', b"\0\0\n"])
 def test_garbage_at_the_end_is_a_torn_line(tail: bytes) -> None:
     """A power failure can leave a block of zeros."""
     line = encode(released(1))
     records, good = decode(line + tail, path="x")
     assert (len(records), good) == (1, len(line))
+
+
+def test_a_record_of_a_later_procman_is_no_torn_line() -> None:
+    """Cutting it off would lose it."""
+    with pytest.raises(InputError, match=r"^x:2: "):
+        decode(encode(released(1)) + b'{"archived": 1}\n', path="x")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,15 +20,18 @@ from procman.runtime.slug_store import SlugStore
 
 
 @pytest.fixture(params=["app", "a,b:c\\d e'\u00e9"], ids=["plain name", "odd name"])
-def store(tmp_path: Path, request: pytest.FixtureRequest) -> SlugStore:
-    """An app whose directory's name overlay's options could take apart."""
+def store(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[SlugStore]:
+    """An app whose directory's name overlay's options could take apart; no mount outlives it."""
     root = tmp_path / str(request.param)
     (root / "sub").mkdir(parents=True)
     (root / "file").write_text("slug")
     (root / "sub/deep").write_text("slug")
     (root / "run").write_text("#!/bin/sh\necho ran\n")
     (root / "run").chmod(0o755)
-    return SlugStore(root)
+    store = SlugStore(root)
+    yield store
+    for copy in store.copies.glob("*/app"):
+        overlay_mount.unmount(str(copy))
 
 
 @pytest.fixture
@@ -58,8 +62,7 @@ def sh(copy: Copy, command: str, **environment: str) -> str:
     """What a dyno would do: the command, by the shell, in the copy."""
     result = subprocess.run(
         [*copy.argv_prefix, "/bin/sh", "-c", command],
-        cwd=copy.path,
-        env={**os.environ, **environment},
+        env={**os.environ, "PWD": "/elsewhere", **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -79,6 +82,17 @@ def test_what_one_dyno_writes_no_other_sees(copies: Copies, slug: Metadata) -> N
     fresh = copies.copy_for(slug.id, "web.1", 3)
     assert sh(fresh, "cat file; ls") == "slugfile\nrun\nsub\n"
     fresh.close()
+
+
+def test_a_directory_of_the_slug_can_be_moved(copies: Copies, slug: Metadata) -> None:
+    """In a user namespace by copying, as between file systems; else at once."""
+    copy = copies.copy_for(slug.id, "web.1", 1)
+    rename = f'{sys.executable} -c \'import os; os.rename("sub", "other")\' 2>/dev/null'
+    assert sh(copy, f"{rename} || echo EXDEV") == (
+        "EXDEV\n" if copies.means is Means.NAMESPACE else ""
+    )
+    assert sh(copies.copy_for(slug.id, "web.1", 2), "mv sub other; cat other/deep") == "slug"
+    copy.close()
 
 
 def test_a_closed_copy_is_gone_and_its_rest_is_swept(
@@ -104,11 +118,11 @@ def test_a_dyno_runs_as_the_same_user_in_the_same_environment(
     """With nothing that stands between: no capability, no ignored signal, no variable more."""
     copy = copies.copy_for(slug.id, "web.1", 1)
     asked = "id -u; id -g; grep -E 'CapEff|SigIgn|SigBlk' /proc/self/status; env | sort; pwd"
-    seen = sh(copy, asked, LC_ALL="", LANG="C").splitlines()
+    seen = sh(copy, f"unset OLDPWD; {asked}", LC_ALL="", LANG="C").splitlines()
     plain = subprocess.run(
-        ["/bin/sh", "-c", asked],
+        ["/bin/sh", "-c", f"unset OLDPWD; {asked}"],
         cwd=copy.path,
-        env={**os.environ, "LC_ALL": "", "LANG": "C"},
+        env={**os.environ, "PWD": str(copy.path), "LC_ALL": "", "LANG": "C"},
         capture_output=True,
         text=True,
         check=True,
@@ -126,7 +140,7 @@ def test_the_status_of_the_command_is_the_dynos(copies: Copies, slug: Metadata) 
     for script, status in (("exit 7", 7), ("kill -TERM $$", -15), ("exec ./nowhere 2>&-", 127)):
         copy = copies.copy_for(slug.id, "web.1", 1)
         argv = [*copy.argv_prefix, "/bin/sh", "-c", script]
-        assert subprocess.run(argv, cwd=copy.path, check=False).returncode == status
+        assert subprocess.run(argv, check=False).returncode == status
         copy.close()
 
 
@@ -147,7 +161,7 @@ from procman.runtime.overlay import Copies, Means
 from procman.runtime.slug_store import SlugStore
 copy = Copies(SlugStore(sys.argv[1]), Means[sys.argv[2]]).copy_for(sys.argv[3], "web.1", 1)
 dyno = subprocess.Popen([*copy.argv_prefix, "/bin/sh", "-c", "echo x > new; echo up; exec cat"],
-                        cwd=copy.path, stdin=sys.stdin)
+                        stdin=sys.stdin)
 os.waitid(os.P_PID, dyno.pid, os.WNOWAIT | os.WEXITED) if sys.argv[4] == "after" else None
 print("copied", flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
