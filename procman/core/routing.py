@@ -181,6 +181,11 @@ class Table:
         self.in_flight += 1
         return best
 
+    def can_avoid(self, avoid: Sequence[Entry], now: float) -> bool:
+        """Is there a serving dyno besides those, or none at all to wait a moment for?"""
+        serving = [e for e in self if e.standing is Standing.SERVING]
+        return not serving or any(e not in avoid and e.quarantined <= now for e in serving)
+
     def end(self, entry: Entry, served: float | None) -> bool:
         """A lease ended, having served at that time; was it the last of a dyno that drains?"""
         if served is not None:

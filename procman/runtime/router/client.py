@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from enum import Enum
 from time import time
 from typing import TYPE_CHECKING, cast
@@ -21,11 +23,13 @@ from procman.core.http_request import (
     judge_request,
 )
 from procman.runtime.router.exchange import Exchange
+from procman.runtime.router.peer import still_listens
 
 if TYPE_CHECKING:
     from procman.runtime.router.router import Router
 
 MOST_PIPELINED = 65536  # bytes that wait behind a request; more stay in the kernel
+LOOK_AGAIN = 1.0  # seconds between looks at a client that sends no more
 LINGER = 2.0  # seconds in which a client may still read why it was refused
 
 
@@ -46,6 +50,7 @@ class Client(asyncio.Protocol):
         "_forwarded",
         "_glance",
         "_glanced",
+        "_half_closed",
         "_left_over",
         "_mode",
         "_peer",
@@ -73,6 +78,7 @@ class Client(asyncio.Protocol):
         self._advancing = False
         self._reading = True
         self._dyno_full = False
+        self._half_closed = False  # it sends no more, but waits for the answer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
@@ -103,11 +109,29 @@ class Client(asyncio.Protocol):
             self._advance()
 
     def eof_received(self) -> bool:
-        """It will send no more. Whether it still listens, only the other end knows."""
-        exchange = self.exchange
-        if exchange is None:
+        """It will send no more: has it left, or does it wait for the answer?"""
+        body = self.exchange.body if self.exchange is not None else None
+        if self.exchange is None or (body is not None and not body.done):
             return False
-        return self.router.half_closed(self)
+        self._half_closed = self._is_there()
+        if self._half_closed:
+            self.router.loop.call_later(LOOK_AGAIN, self._look_again)
+        return self._half_closed
+
+    def _is_there(self) -> bool:
+        here = self.transport.get_extra_info("sockname")
+        there = self.transport.get_extra_info("peername")
+        family: int = self.transport.get_extra_info("socket").family
+        return still_listens(here[:2], there[:2], family)
+
+    def _look_again(self) -> None:
+        """Now that it sends no more, its end would not be noticed before we write."""
+        if self.exchange is None or self.transport.is_closing():
+            return
+        if self._is_there():
+            self.router.loop.call_later(LOOK_AGAIN, self._look_again)
+        else:
+            self.transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
         exchange = self.exchange
@@ -174,7 +198,10 @@ class Client(asyncio.Protocol):
             head = judge_request(buffer[:end] if self.buffer else buffer)
         except BadRequest as refusal:
             self.buffer = buffer
-            return self._odd_start() or self._refuse(refusal)
+            if self._odd_start():
+                return True
+            # The first half of HTTP/2's preface looks like a request.
+            return False if PREFACE.startswith(buffer) else self._refuse(refusal)
         if self._glance is not None:
             self._glance = None
         self._start(head)
@@ -236,7 +263,7 @@ class Client(asyncio.Protocol):
 
     def keeps_alive(self, head: RequestHead) -> bool:
         """Can another request follow the answer that is about to be sent?"""
-        if not head.keep_alive or self.router.closing:
+        if not head.keep_alive or self.router.closing or (self._half_closed and not self.buffer):
             return False
         # A client that waits for its 100 may send its body or not: what follows is unclear.
         if head.framing is Framing.NONE or self.continued:
@@ -287,6 +314,13 @@ class Client(asyncio.Protocol):
         """The router closes, and has waited long enough."""
         if self.exchange is not None:
             self.exchange.cut()
+        self.transport.abort()
+
+    def cut_off(self, *, reset: bool) -> None:
+        """In the middle of an answer: `reset` where its end is the end of the connection."""
+        if reset:
+            raw = self.transport.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
 
     # what is not served

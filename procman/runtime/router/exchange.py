@@ -102,14 +102,15 @@ class Exchange:
         entry = self._lease
         if entry is None:
             return
-        self._again(entry, Code.H19 if timed_out else Code.H21)
-
-    def _again(self, entry: Entry, failure: Code) -> None:
-        self.failure = failure
-        self.avoid = (*self.avoid, entry)
+        self.failure = Code.H19 if timed_out else Code.H21
+        self._avoid(entry)
         self.router.refused(entry)
         self._release(None)
         self.router.dispatch(self, self.router.loop.time())
+
+    def _avoid(self, entry: Entry) -> None:
+        if entry not in self.avoid:
+            self.avoid = (*self.avoid, entry)
 
     def _send(self, connection: DynoConnection) -> None:
         self.dyno = connection
@@ -241,9 +242,11 @@ class Exchange:
         elif self._heard:
             self.fail(Code.H18)
         elif head.repeatable and not self._broken_once and self._lease is not None:
-            # It may be dying, and the supervisor has not heard of it: it is passed over a moment.
             self._broken_once = True
-            self._again(self._lease, Code.H13)
+            self.failure = Code.H13
+            self._avoid(self._lease)
+            self._release(None)
+            self._alarm = self.router.try_again(self)
         else:
             self.fail(Code.H13)
 
@@ -271,6 +274,8 @@ class Exchange:
         """It has left: the dyno is told by a closed connection, the log by H27."""
         if self._lease is None:
             self.router.unpark(self)
+            if self._alarm is not None:
+                self._alarm.cancel()
         self._status = 499
         self._end(Code.H27)
 
@@ -297,8 +302,9 @@ class Exchange:
         client = self.client
         head = self.head
         if self._status is not None or head is None:
+            until_close = self._answer is not None and self._answer.until_close
             self._end(code, detail)
-            client.transport.abort()
+            client.cut_off(reset=until_close)
             return
         status = status_of(code)
         stays = code is not Code.H26 and client.keeps_alive(head)
@@ -373,7 +379,9 @@ class Exchange:
         waiting = client.surrender()
         if waiting:
             connection.transport.write(waiting)
-        self._tunnel = Tunnel(client.transport, connection.transport, self._tunnel_ended)
+        self._tunnel = Tunnel(
+            client.transport, connection.transport, self._tunnel_ended, held=client.writing_held
+        )
 
     def _tunnel_ended(self) -> None:
         assert self._tunnel is not None

@@ -25,6 +25,7 @@ from procman.runtime.router.log import RouterLog
 from procman.runtime.router.upstream import IDLE_SECONDS, Upstream
 
 BACKLOG = 1024
+SECOND_TRY = 0.02  # seconds; a killed process is gone in less
 LAST_READ = 1.0  # seconds in which what a dyno wrote before it died can still be read
 
 
@@ -133,9 +134,12 @@ class Router:
         self._serve_parked()
 
     def stats(self) -> dict[str, Stats]:
-        """By dyno; of two boots of one dyno, the one that serves."""
+        """By dyno; of two boots of one dyno, the newer."""
         now = self.loop.time()
-        return {entry.backend.dyno: entry.stats(now) for entry in self._table}
+        return {
+            entry.backend.dyno: entry.stats(now)
+            for entry in sorted(self._table, key=lambda entry: entry.backend.boot)
+        }
 
     # from clients and exchanges
 
@@ -226,14 +230,23 @@ class Router:
         if not table.in_flight:
             self._supervision.quiet()
 
+    def try_again(self, exchange: Exchange) -> asyncio.TimerHandle | None:
+        """A second try: elsewhere at once; at the same dyno in a moment, for it may be dying.
+
+        Its connections are closed before its listening socket is, and the supervisor hears of the
+        death after both: at once, the second try would be lost as the first.
+        """
+        now = self.loop.time()
+        if self._table.can_avoid(exchange.avoid, now):
+            self.dispatch(exchange, now)
+            return None
+        return self.loop.call_later(SECOND_TRY, lambda: self.dispatch(exchange, self.loop.time()))
+
     def refused(self, entry: Entry) -> None:
         self._table.refused(entry, self.loop.time())
 
     def accepted(self, entry: Entry) -> None:
         self._table.accepted(entry)
-
-    def half_closed(self, client: Client) -> bool:
-        return False
 
     def forget(self, client: Client) -> None:
         self.clients.discard(client)

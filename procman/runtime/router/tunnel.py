@@ -53,7 +53,12 @@ class Tunnel:
     __slots__ = ("_client", "_ended", "sent")
 
     def __init__(
-        self, client: asyncio.Transport, dyno: asyncio.Transport, ended: Callable[[], None]
+        self,
+        client: asyncio.Transport,
+        dyno: asyncio.Transport,
+        ended: Callable[[], None],
+        *,
+        held: bool,  # the client takes no more for now
     ) -> None:
         self.sent = 0  # bytes to the client
         self._ended = ended
@@ -62,7 +67,7 @@ class Tunnel:
         self._client.other, end.other = end, self._client
         client.set_protocol(self._client)
         dyno.set_protocol(end)
-        for transport in (client, dyno):
+        for transport in (client,) if held else (client, dyno):
             if not transport.is_reading() and not transport.is_closing():
                 transport.resume_reading()
 
