@@ -11,7 +11,8 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ from procman.runtime.blueprint import App, Blueprint
 from procman.runtime.boots import CANNOT_EXECUTE, Boots
 from procman.runtime.guardian import Guardian
 from procman.runtime.home import Home
+from procman.runtime.last_lines import LastLines
 from procman.runtime.loghub import LogHub
 from procman.runtime.process import open_standard_streams
 from procman.runtime.screen import Screen
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
     from procman.runtime.control import Stream
+    from procman.runtime.detach import Launch
     from procman.runtime.history import History
     from procman.runtime.supervisor import Supervisor
 
@@ -55,8 +58,11 @@ READER_PATIENCE = 5.0
 _ENDING = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
-def start(app: App) -> int:
-    """Run the app until it ends; its exit status. Raises ProcmanError when it already runs."""
+def start(app: App, launch: Launch | None = None) -> int:
+    """Run the app until it ends; its exit status. Raises ProcmanError when it already runs.
+
+    A `launch` watches it come up.
+    """
     open_standard_streams()
     os.chdir(app.root)
     home = Home(app.root)
@@ -68,32 +74,42 @@ def start(app: App) -> int:
             hint="`procman ps` shows it, `procman stop` stops it",
         )
     try:
-        if app.formation.get(WEB):
-            _require_free_ports(app)
-        return _Run(app, home).run()
+        _require_free_ports(app)
+        return _Run(app, home, launch).run()
     finally:
         home.release()
 
 
 def _require_free_ports(app: App) -> None:
-    """Only web dynos are sure to listen; for the others a taken port may be of no account."""
+    """Only the router and web dynos are sure to listen; a worker's taken port may not matter."""
+    if not app.formation.get(WEB) and app.front is None:
+        return
     from procman.runtime.busy import require_free_port
 
+    if app.front is not None:
+        require_free_port(app.front.host, app.front.port, "the router")
+        return
     for number in range(1, app.formation[WEB] + 1):
-        require_free_port(app.port_of(WEB, number), f"{WEB}.{number}")
+        require_free_port("127.0.0.1", app.port_of(WEB, number), f"{WEB}.{number}")
 
 
 class _Run:
     """The parts of one run, put together."""
 
-    def __init__(self, app: App, home: Home) -> None:
+    def __init__(self, app: App, home: Home, launch: Launch | None) -> None:
         self._app = app
         self._home = home
+        self._launch = launch
         self._cookie = os.urandom(16).hex()
         self._hub = LogHub(time.time)
         self._screen = Screen(1, app.look, json=app.json)
         self._hub.add(self._screen)
-        self._fleet = Fleet(dict(app.types), fail_fast=app.fail_fast)
+        self._fleet = Fleet(
+            dict(app.types),
+            fail_fast=app.fail_fast,
+            stays=app.front is not None,  # who asks for it sees its error page
+            idle_timeout=app.idle_timeout,
+        )
         self._blueprint = Blueprint(app, self._cookie)
         self._history: History | None = None
         self._signals: list[int] = []
@@ -158,7 +174,12 @@ class _Run:
     def _supervise(self, boots: Boots, refused: list[Exited]) -> int:
         import asyncio
 
-        return asyncio.run(self._main(boots, refused))
+        if self._app.front is None:
+            return asyncio.run(self._main(boots, refused))
+        import uvloop
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(self._main(boots, refused))
 
     async def _main(self, boots: Boots, refused: list[Exited]) -> int:
         import asyncio
@@ -189,12 +210,32 @@ class _Run:
                 "attach": partial(attach, supervisor, boots),
             }
             control = Control(Desk(supervisor, boots, self._describe), streams)
-            async with control.listening(self._home.socket_path):
+            async with control.listening(self._home.socket_path), self._serving(supervisor):
+                if self._launch is not None:
+                    await self._launch.watch(supervisor, self._describe)
                 await supervisor.over.wait()
         for number in _ENDING:
             loop.remove_signal_handler(number)
             signal.signal(number, self._note_signal)
         return self._fleet.status or 0
+
+    @asynccontextmanager
+    async def _serving(self, supervisor: Supervisor) -> AsyncIterator[None]:
+        """The router, where there is one. A port that was taken meanwhile ends the app."""
+        if self._app.front is None:
+            yield
+            return
+        from procman.runtime.web import Web
+
+        last_lines = LastLines()
+        self._hub.add(last_lines)
+        web = Web(supervisor, self._hub, last_lines, self._app.front)
+        await web.router.start()
+        supervisor.meet(web)
+        try:
+            yield
+        finally:
+            await web.router.close()
 
     def _end(self, supervisor: Supervisor, number: int) -> None:
         """The first signal asks everything to stop, the second kills."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from procman.core.environment import dyno_environment
@@ -104,9 +104,8 @@ class Blueprint:
         return {"app": os.path.basename(self.app.root), "url": url, "release": None}
 
 
-def base_ports(base: int, types: Mapping[str, ProcessType]) -> PortOf:
+def base_ports(base: int, names: Sequence[str]) -> PortOf:
     """foreman's rule as a function of type and number."""
-    names = list(types)
     return lambda of_type, number: dyno_port(base, names, of_type, number)
 
 

@@ -21,7 +21,8 @@ class Process:
     """A running boot: its leader's pid is also its process group; `output` is where we read.
 
     `status` is the leader's, once it has ended; `asked` is the signal that asked the group to stop,
-    while the others in it have their grace; `is_followed`, whether its orphans become ours.
+    while the others in it have their grace; `is_followed`, whether its orphans become ours;
+    `address` is where it was found to listen.
     """
 
     dyno: str
@@ -30,6 +31,7 @@ class Process:
     output: int
     is_pty: bool
     port: int | None = None
+    address: tuple[str, int] | None = None
     status: int | None = None
     asked: int | None = None
     is_followed: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Protocol, assert_never
 
 from procman.core.dyno import (
@@ -72,7 +72,9 @@ class Supervisor:
 
     async def __aenter__(self) -> Supervisor:
         await self._checks.__aenter__()
-        self._loop.add_signal_handler(signal.SIGCHLD, self.reap)
+        # uvloop keeps SIGCHLD for its own subprocesses, of which there are none; a handler of
+        # Python's runs on both loops, by the descriptor that wakes them for a signal.
+        signal.signal(signal.SIGCHLD, self._child_ended)
         for process in self._boots.by_pid.values():
             self._adopt(process)
         self.reap()  # those that ended before anybody listened
@@ -85,7 +87,7 @@ class Supervisor:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._loop.remove_signal_handler(signal.SIGCHLD)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         if self._timer is not None:
             self._timer.cancel()
         self._sleepers.close()
@@ -137,6 +139,14 @@ class Supervisor:
         if deadline is not None:
             self._timer = self._loop.call_at(deadline, self._tick)
 
+    def meet(self, front: Front) -> None:
+        """Lease by this front from now on; it learns of the boots that are up already."""
+        self.front = front
+        for dyno in self.fleet.dynos.values():
+            process = self._boots.find(dyno.name, dyno.boot)
+            if dyno.state is State.UP and process is not None:
+                front.up(process)
+
     # A request begins and ends many thousand times a second, so these two touch no timer that is
     # set: one that comes too early sees the true deadline and is set again.
 
@@ -149,6 +159,10 @@ class Supervisor:
         self.fleet.quiet_since = self.now
         if self._timer is None:
             self.arm()
+
+    def drained(self, dyno: str, boot: int) -> None:
+        """The last lease of a draining boot has ended."""
+        self.report(Drained(dyno, boot))
 
     def wake(self) -> None:
         """Somebody asks for what may be asleep."""
@@ -183,6 +197,9 @@ class Supervisor:
             self._facts.append(Exited(process.dyno, process.boot, status))
         if self._facts and not self._performing:
             self.perform(())
+
+    def _child_ended(self, _number: int, _frame: FrameType | None) -> None:
+        self._loop.call_soon_threadsafe(self.reap)
 
     def _perform_all(self) -> None:
         while self._effects or self._facts:

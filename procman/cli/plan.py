@@ -1,0 +1,180 @@
+"""Turns options, settings and the Procfile into what is to run; `start` and `smoke` share it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import click
+
+from procman.cli.options import option, wants_colour
+from procman.cli.signals import parse_signal
+from procman.core.dyno import BOOT_TIMEOUT, STOP_TIMEOUT, Idle, Policy, Restart
+from procman.core.fleet import WEB, ProcessType
+from procman.core.formation import parse_formation, unknown_type
+from procman.core.ports import parse_base_port
+from procman.core.readiness import Exec, Http, Log, Port, Spawned, check_order
+from procman.core.settings import RESTARTS, Settings, TypeSettings
+from procman.core.style import Look
+from procman.errors import InputError
+from procman.runtime.blueprint import App, Front, base_ports, free_ports, prefix_width
+from procman.runtime.inputs import Inputs
+
+DEFAULT_PORT = 5000  # foreman's
+DEFAULT_HOST = "127.0.0.1"
+IDLE_TIMEOUT = 3600.0  # Heroku's free web dynos slept after an hour
+RELEASE = "release"  # Heroku runs it once before a release goes live, never as a dyno
+IDLES = tuple(idle.value for idle in Idle)
+ROUTER_LOGS = ("errors", "all", "off")
+
+
+def formation_option(help: str) -> Callable[[Callable[..., object]], Callable[..., object]]:
+    """`-c`, and foreman's and honcho's other spellings of it."""
+    return option(
+        "-c",
+        "--concurrency",
+        "-m",
+        "--formation",
+        "concurrency",
+        metavar="TYPE=N,…",
+        help=help,
+    )
+
+
+def plan(inputs: Inputs, asked: Sequence[str]) -> App:
+    """What `start TYPE…` runs. Raises InputError with the origin of what is wrong."""
+    settings = inputs.settings
+    commands = inputs.procfile.commands
+    per_type = settings.types(list(commands))
+    formation = _formation(settings, list(commands), asked)
+    has_router = bool(formation.get(WEB)) and settings.flag("router", True)
+    types = process_types(commands, settings, per_type, has_router=has_router)
+    base = _base_port(inputs)
+    json = settings.choice("log_format", ("text", "json")) == "json"
+    pty = settings.maybe_flag("pty")
+    return App(
+        root=inputs.root,
+        types=types,
+        extra={name: values.env for name, values in per_type.items() if values.env},
+        formation=formation,
+        config_vars=inputs.config_vars,
+        port_of=free_ports() if base is None else base_ports(base, _port_order(types, has_router)),
+        look=Look(
+            width=prefix_width(formation),
+            colour=not json and wants_colour(settings.maybe_flag("color"), 1),
+            prefix=settings.flag("prefix", True),
+            timestamps=settings.flag("timestamps", True),
+            tame=os.isatty(1),
+        ),
+        front=_front(settings, base) if has_router else None,
+        idle_timeout=_or(settings.duration("idle_timeout"), IDLE_TIMEOUT),
+        json=json,
+        pty=os.isatty(1) if pty is None else pty,
+        quiet=frozenset(_known(settings.words("quiet"), commands)),
+        fail_fast=settings.flag("fail_fast"),
+    )
+
+
+def process_types(
+    commands: Mapping[str, str],
+    settings: Settings,
+    per_type: Mapping[str, TypeSettings],
+    *,
+    has_router: bool,
+) -> dict[str, ProcessType]:
+    """Every type of the Procfile with its rules: its own settings beat the general ones."""
+    restart = Restart(settings.choice("restart", RESTARTS) or Restart.ON_FAILURE.value)
+    max_restarts = settings.integer("max_restarts")
+    stop_timeout = _or(settings.duration("stop_timeout"), STOP_TIMEOUT)
+    boot_timeout = _or(settings.duration("boot_timeout"), BOOT_TIMEOUT)
+    idle = Idle(settings.choice("idle", IDLES) or Idle.SUSPEND.value)
+    types = {}
+    for name, command in commands.items():
+        own = per_type.get(name, TypeSettings())
+        ready = own.ready or (Port() if name == WEB else Spawned())
+        times = own.max_restarts if own.max_restarts is not None else max_restarts
+        is_routed = has_router and name == WEB
+        policy = Policy(
+            restart=restart if own.restart is None else Restart(own.restart),
+            max_restarts=times,
+            stop_signal=parse_signal(own.stop_signal or "TERM"),
+            stop_timeout=_or(own.stop_timeout, stop_timeout),
+            boot_timeout=boot_timeout if isinstance(ready, (Port, Http, Log, Exec)) else None,
+            boot_timeout_kill=settings.flag("boot_timeout_kill"),
+            routed=is_routed,
+            idle=idle if is_routed else Idle.OFF,
+            idle_stop_after=settings.duration("idle_stop_after"),
+        )
+        types[name] = ProcessType(name, own.command or command, policy, own.after, ready)
+    check_order({name: process_type.after for name, process_type in types.items()})
+    return types
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
+
+
+def _front(settings: Settings, base: int | None) -> Front:
+    port = free_ports()(WEB, 1) if base is None else base
+    return Front(
+        host=settings.text("host") or DEFAULT_HOST,
+        port=port,
+        request_timeout=settings.duration("request_timeout"),
+        router_log=settings.choice("router_log", ROUTER_LOGS) or "errors",
+    )
+
+
+def _port_order(types: Mapping[str, ProcessType], has_router: bool) -> list[str]:
+    """The types as their ports count. The router has the base port, which is the first type's: a
+    type that stands first in web's place gets web's hundred, of which web has no need.
+    """
+    names = list(types)
+    if has_router and names[0] != WEB:
+        at = names.index(WEB)
+        names[0], names[at] = names[at], names[0]
+    return names
+
+
+def _formation(settings: Settings, types: list[str], asked: Sequence[str]) -> dict[str, int]:
+    """The quantities to start with: what was asked for, but for `release` and the excepted."""
+    text = settings.text("concurrency")
+    quantities = dict.fromkeys(types, 1) if text is None else parse_formation(text, types)
+    chosen = _known(asked, types) if asked else types
+    left_out = _known(settings.words("except"), types)
+    formation = {
+        name: quantities[name] if name in chosen and name not in left_out else 0 for name in types
+    }
+    if formation.get(RELEASE):
+        formation[RELEASE] = 0
+        click.echo("procman: the release type runs once before a release, never by start", err=True)
+    if not any(formation.values()):
+        raise InputError(
+            "nothing to run: every process type is at 0 or left out",
+            hint=f"the Procfile has: {', '.join(types)}",
+        )
+    return formation
+
+
+def _known(words: Sequence[str], types: Collection[str]) -> Sequence[str]:
+    """The words, all of which must be process types, or dynos of one."""
+    for word in words:
+        if word not in types and word.rpartition(".")[0] not in types:
+            raise unknown_type(word, types)
+    return words
+
+
+def _base_port(inputs: Inputs) -> int | None:
+    """`-p` beats PROCMAN_PORT beats PORT of the environment beats `.env` beats settings; None: any.
+
+    Raises InputError for what is no port.
+    """
+    found = inputs.settings.find("port")
+    if found is not None and not found[1].startswith(("--", "PROCMAN_")):
+        found = None
+    for variables, origin in ((os.environ, "PORT"), (inputs.from_files, "PORT in .env")):
+        if found is None and "PORT" in variables:
+            found = variables["PORT"], origin
+    found = found or inputs.settings.find("port")
+    if found is None:
+        return DEFAULT_PORT
+    return None if found[0] == "auto" else parse_base_port(str(found[0]), found[1])

@@ -1,0 +1,85 @@
+"""The router's side of the supervisor: which web dynos there are, and what may be hoped of them."""
+
+from __future__ import annotations
+
+from procman.core.fleet import WEB
+from procman.core.outlook import outlook
+from procman.core.routing import Backend, Outlook, Stats
+from procman.runtime.blueprint import Front
+from procman.runtime.last_lines import LastLines
+from procman.runtime.loghub import LogHub
+from procman.runtime.process import Process
+from procman.runtime.router import Router, RouterLog
+from procman.runtime.supervisor import Supervisor
+
+ROUTER = "router"  # the source of its lines, as Heroku names it
+GRACE = 1.0  # seconds that answers in flight have left when the dynos have ended already
+
+
+class Web:
+    """A router and the fleet behind it: a Front to the one, a Supervision to the other."""
+
+    def __init__(
+        self, supervisor: Supervisor, hub: LogHub, last_lines: LastLines, front: Front
+    ) -> None:
+        self._supervisor = supervisor
+        self._hub = hub
+        self._last_lines = last_lines
+        self.router = Router(
+            self,
+            front.host,
+            front.port,
+            request_timeout=front.request_timeout,
+            router_log=RouterLog(front.router_log),
+            grace=GRACE,
+        )
+
+    # from the supervisor
+
+    def up(self, process: Process) -> None:
+        """A boot may be leased, where it listens."""
+        if process.dyno.rpartition(".")[0] == WEB and process.port is not None:
+            host, port = process.address or ("127.0.0.1", process.port)
+            self.router.add(Backend(process.dyno, process.boot, host, port))
+
+    def drain(self, dyno: str, boot: int) -> None:
+        """No more leases for it."""
+        self.router.drain(dyno, boot)
+
+    def gone(self, dyno: str, boot: int) -> None:
+        """It has ended."""
+        self.router.remove(dyno, boot)
+
+    def changed(self) -> None:
+        """Parked requests may have to be answered."""
+        self.router.refresh()
+
+    def stats(self) -> dict[str, Stats]:
+        """Requests of each web dyno."""
+        return self.router.stats()
+
+    # from the router
+
+    def outlook(self) -> Outlook:
+        """What a request can hope for while no dyno is ready."""
+        return outlook(self._supervisor.fleet, self._supervisor.now, self._last_lines.of)
+
+    def wake(self) -> None:
+        """Somebody asks."""
+        self._supervisor.wake()
+
+    def busy(self) -> None:
+        """The first lease began."""
+        self._supervisor.requests_began()
+
+    def quiet(self) -> None:
+        """The last lease ended."""
+        self._supervisor.requests_ended()
+
+    def drained(self, dyno: str, boot: int) -> None:
+        """The last lease of a dyno that stops has ended."""
+        self._supervisor.drained(dyno, boot)
+
+    def log(self, line: str) -> None:
+        """A line of the router's."""
+        self._hub.say(line, ROUTER)
