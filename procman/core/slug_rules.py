@@ -11,10 +11,7 @@ leaves `/test` in. Both are read here as their writers meant them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from procman.core.gitignore import Patterns
 
 NEVER = frozenset({b".git", b".procman"})  # at any depth: submodules, nested apps
 SECRETS = b".env"  # and all that begins so: .env.production, .envrc
@@ -38,11 +35,11 @@ class Rules:
 
     def __init__(self, slugignore: str | None = None, *, conveniences: bool = True) -> None:
         """With `conveniences` off, as for what a buildpack made, only `never_packed` holds."""
-        self._matches: Callable[[str], bool] | None = None
+        self._patterns: Patterns | None = None
         self._names: dict[bytes, bool] = {}  # → whether directories alone are meant
         defaults = CONVENIENCES if conveniences else ()
         if slugignore is not None:
-            self._matches = _matcher([*defaults, *slugignore.splitlines()])
+            self._patterns = Patterns([*defaults, *slugignore.splitlines()])
         else:
             self._names = {line.rstrip("/").encode(): line.endswith("/") for line in defaults}
 
@@ -51,14 +48,8 @@ class Rules:
         name = path.rpartition(b"/")[2]
         if never_packed(name):
             return True
-        if self._matches is None:
+        if self._patterns is None:
             directories_alone = self._names.get(name)
             return directories_alone is not None and (is_directory or not directories_alone)
         text = path.decode("utf-8", "surrogateescape")
-        return self._matches(text + "/" if is_directory else text)
-
-
-def _matcher(lines: list[str]) -> Callable[[str], bool]:
-    from pathspec import GitIgnoreSpec  # 20 ms of imports that a tree without the file is spared
-
-    return GitIgnoreSpec.from_lines(lines).match_file
+        return bool(self._patterns.excludes(text, is_directory=is_directory))

@@ -81,7 +81,10 @@ def compile_app(
     """
     build = plan.work / "app"
     build.mkdir(mode=0o755)
-    copy_tree(os.fsencode(source), walk(os.fsencode(source), rules).found, os.fsencode(build))
+    tree = walk(os.fsencode(source), rules)
+    for warning in tree.warnings:
+        write(f" !     {warning}\n")
+    copy_tree(os.fsencode(source), tree.found, os.fsencode(build))
     config = plan.work / "env"
     _write_config_vars(config, plan.config_vars)
     variables = environment(os.environ, stack=plan.stack, commit=plan.commit)

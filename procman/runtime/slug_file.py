@@ -57,7 +57,7 @@ def extract(file: Path, directory: Path, progress: Progress | None = None) -> in
     _, contents = look_into(file)
     if os.path.lexists(directory) and (not directory.is_dir() or any(directory.iterdir())):
         raise SlugError(f"{directory} exists and is not an empty directory")
-    target = directory.absolute()
+    target = _in_a_directory(directory)
     prefix = f".{target.name}.procman-"
     sweep(target.parent, prefix)
     with Claim(target.parent, prefix) as work:
@@ -73,7 +73,7 @@ def extract(file: Path, directory: Path, progress: Progress | None = None) -> in
 
 def write_out(store: SlugStore, slug: Metadata, file: Path) -> None:
     """Copy a slug of the store to `file` and its metadata beside it, whole or not at all."""
-    target = file.absolute()
+    target = _in_a_directory(file)
     prefix = f".{target.name}.procman-"
     sweep(target.parent, prefix)
     with Claim(target.parent, prefix) as work:
@@ -134,6 +134,14 @@ def largest(contents: Survey, count: int) -> list[tuple[bytes, int]]:
     """The `count` largest files of a slug, the largest first."""
     files = [(entry.path, entry.size) for entry in contents.entries if entry.kind is Kind.FILE]
     return sorted(files, key=lambda file: (-file[1], file[0]))[:count]
+
+
+def _in_a_directory(path: Path) -> Path:
+    """The absolute path; what is to be written is made beside it, so its directory must exist."""
+    target = path.absolute()
+    if not target.parent.is_dir():
+        raise SlugError(f"{path.parent}: no such directory")
+    return target
 
 
 def _beside(file: Path) -> Path:

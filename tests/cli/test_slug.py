@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -98,6 +101,26 @@ def release(app: Path, digest: str) -> None:
             writer.releases, slug=digest, config_vars={}, process_types={}, description="", at=now()
         )
         writer.settle(writer.add(made), Status.SUCCEEDED)
+
+
+def test_a_terminal_gets_a_progress_bar_and_nothing_else_does(app: Path) -> None:
+    """On standard error, ended before the next line."""
+    assert "[" not in call("build", "-d", app).stderr
+    main, terminal = os.openpty()
+    program = "from procman.cli.slug import slug; slug()"
+    result = subprocess.run(
+        [sys.executable, "-c", program, "build", "-d", str(app)],
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        check=True,
+    )
+    os.close(terminal)
+    shown = os.read(main, 65536).decode()
+    os.close(main)
+    assert "       Compressing  [####" in shown
+    assert "100%" in shown.splitlines()[-2]
+    assert shown.splitlines()[-1].startswith("       Done: ")
+    assert len(result.stdout) == 65
 
 
 @pytest.mark.parametrize(

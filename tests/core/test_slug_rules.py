@@ -71,6 +71,8 @@ def test_conveniences_are_the_same_with_and_without_a_slugignore(
         ("!keep.log\n*.log\n", "keep.log", False),  # the last match wins
         ("logs/\n!logs/keep\n", "logs/keep", False),  # in an excluded directory nothing is seen
         ("logs/*\n!logs/keep\n", "logs/keep", True),
+        ("*\n!*/\n!*.py\n", "src/deep/a.py", True),
+        ("*\n!*/\n!*.py\n", "src/deep/a.txt", False),
         ("a name\n", "a name", False),
         ("a name\n", "a", True),
         ("**/tmp\n", "x/y/tmp/z", False),

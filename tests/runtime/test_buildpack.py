@@ -219,6 +219,13 @@ def test_the_source_is_copied_with_modes_times_and_links(app: App, tmp_path: Pat
     assert "app.py 644 1000000000\napp.py\napp.py\nlink\nrun\n" in app.log
 
 
+def test_what_cannot_be_copied_is_left_out_with_a_warning(app: App, tmp_path: Path) -> None:
+    """As when it is packed."""
+    os.mkfifo(app.root / "pipe")
+    app.build(make_pack(tmp_path, "toy", ""))
+    assert app.log.startswith(" !     pipe is a fifo and is left out\n")
+
+
 def test_what_a_killed_build_left_is_swept_and_the_trees_of_the_last_are_left_for_later(
     app: App, tmp_path: Path
 ) -> None:

@@ -220,6 +220,12 @@ def test_a_directory_that_is_not_empty_is_left_alone(tmp_path: Path) -> None:
     assert extract(file, out) == 6
 
 
+def test_a_directory_in_a_directory_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    """Not made with modes of our choosing."""
+    with pytest.raises(SlugError, match="nowhere: no such directory"):
+        extract(packed(tmp_path), tmp_path / "nowhere/out")
+
+
 def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     """A limit on the size of files stands for the disk: the write fails in the middle."""
     program = (
@@ -255,7 +261,7 @@ members = st.builds(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(members, min_size=1, max_size=6))
 def test_whatever_is_in_an_archive_nothing_of_it_leads_out(
     tmp_path_factory: pytest.TempPathFactory, contents: list[tarfile.TarInfo]
@@ -280,7 +286,7 @@ def test_whatever_is_in_an_archive_nothing_of_it_leads_out(
             assert real == root or real.startswith(root + "/")
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=300), st.integers(0, 3))
 def test_noise_in_a_gzip_is_refused(
     tmp_path_factory: pytest.TempPathFactory, noise: bytes, blocks: int
