@@ -22,6 +22,8 @@ from procman.runtime.sock_diag import LISTEN, SockDiag
 from procman.runtime.tree import tree
 
 ONE_TRY = 10.0  # seconds that one request or command may take; the next try may be luckier
+# Bound to all addresses, IPv6's wildcard takes IPv4 as well; a container often has no ::1.
+_ANY = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}
 PATIENT = 1.0  # seconds between looks at a boot that is past its timeout
 
 
@@ -57,7 +59,8 @@ def pauses(first: float, longest: float) -> Iterator[float]:
 
 
 async def _wait_for_port(process: Process) -> None:
-    """Until something of the boot listens on its port, or something new does in its name.
+    """Until something of the boot listens on its port, or something new does in its name; notes
+    where it was found.
 
     What a dyno has others listen for it, as docker does, is not in its tree.
     """
@@ -69,7 +72,8 @@ async def _wait_for_port(process: Process) -> None:
         for pause in pauses(0.001, 0.020):
             inodes = None if diag is None else _inodes(diag, process.port)
             if inodes is None or inodes:
-                if _listens(process.pid, process.port):
+                process.address = _address(process.pid, process.port)
+                if process.address is not None:
                     return
                 if inodes is not None and others is not None and inodes - others:
                     return
@@ -91,21 +95,23 @@ def _inodes(diag: SockDiag, port: int) -> set[int]:
     return {row.inode for row in diag.sockets(LISTEN, port=port)}
 
 
-def _listens(pid: int, port: int) -> bool:
-    return any(found.port == port for found in listening_sockets(tree(pid)))
+def _address(pid: int, port: int) -> tuple[str, int] | None:
+    """Where something of the tree can be reached at the port; None when nothing listens there."""
+    for found in listening_sockets(tree(pid)):
+        if found.port == port:
+            return _ANY.get(found.host, found.host), port
+    return None
 
 
 async def _wait_for_http(process: Process, path: str) -> None:
     for pause in pauses(0.010, 0.5):
-        for host in ("127.0.0.1", "::1"):
-            try:
-                async with asyncio.timeout(ONE_TRY):
-                    status = await _get(host, process.port or 0, path)
-            except (OSError, TimeoutError, ValueError):
-                continue  # refused, reset, silent, or no HTTP
-            if 100 <= status < 400:
-                return
-            break
+        host, port = process.address or ("127.0.0.1", process.port or 0)
+        try:
+            async with asyncio.timeout(ONE_TRY):
+                if 100 <= await _get(host, port, path) < 400:
+                    return
+        except (OSError, TimeoutError, ValueError):
+            pass  # refused, reset, silent, or no HTTP
         await asyncio.sleep(pause)
 
 

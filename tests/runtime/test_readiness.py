@@ -156,9 +156,29 @@ def test_a_dyno_is_not_ready_before_its_port_is_bound(
             yield pause
 
     monkeypatch.setattr(readiness, "pauses", pauses_that_let_go)
-    ground.wait(Port(), ground.spawn_python(LISTEN_LATER))
+    process = ground.spawn_python(LISTEN_LATER)
+    ground.wait(Port(), process)
     ground.connect()
     assert next(looks) > 5
+    assert process.address == ("127.0.0.1", ground.port)
+
+
+@pytest.mark.parametrize(
+    ("bound", "reached"),
+    [("0.0.0.0", "127.0.0.1"), ("::", "127.0.0.1"), ("::1", "::1"), ("127.0.0.2", "127.0.0.2")],
+)
+def test_it_is_known_where_a_dyno_listens(ground: Ground, bound: str, reached: str) -> None:
+    """Some servers bind only IPv6's `localhost`; its http check asks there as well."""
+    family = "AF_INET6" if ":" in bound else "AF_INET"
+    script = ANSWER_LATER.replace("127.0.0.1", bound).replace(
+        "http.server.HTTPServer((",
+        f"http.server.HTTPServer.address_family = __import__('socket').{family}\n"
+        "http.server.HTTPServer((",
+    )
+    ground.environ["STATUSES"] = "200"
+    process = ground.spawn_python(script)
+    ground.wait(Http("/"), process)
+    assert process.address == (reached, ground.port)
 
 
 def test_somebody_elses_socket_on_the_port_does_not_make_it_ready(
