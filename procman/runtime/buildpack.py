@@ -6,11 +6,7 @@ import codecs
 import fcntl
 import hashlib
 import os
-import selectors
 import signal
-import subprocess
-import threading
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,6 +19,7 @@ from procman.core.buildpack import (
     parse_release,
 )
 from procman.errors import ProcmanError, SlugError
+from procman.runtime.build_step import run
 from procman.runtime.slug_walk import walk
 from procman.runtime.tree_copy import copy_tree
 
@@ -190,82 +187,3 @@ def _cache_of_our_own(cache: Path) -> Iterator[None]:
         raise SlugError("another build of this app is going on", hint="wait for it") from None
     finally:
         os.close(descriptor)
-
-
-def run(
-    argv: Sequence[str],
-    directory: Path,
-    variables: Mapping[str, str],
-    seconds: float,
-    emit: Callable[[bytes], object],
-) -> int | None:
-    """Run a program in a session of its own and pass on what it prints; None when it takes longer.
-
-    The exit is the leader's: what it leaves in the background is killed, whatever holds the pipe.
-    """
-    try:
-        process = subprocess.Popen(
-            argv,
-            cwd=directory,
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    except OSError as problem:
-        raise ProcmanError(f"cannot run {argv[0]}: {problem.strerror}") from None
-    assert process.stdout is not None
-    waiting, exited = os.pipe()
-    waiter = threading.Thread(target=_report_exit, args=(process, exited))
-    waiter.start()
-    try:
-        in_time = _pump(process.stdout.fileno(), waiting, time.monotonic() + seconds, emit)
-    finally:
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass  # none is left; macOS says EPERM for a zombie
-        waiter.join()
-        process.wait()
-        process.stdout.close()
-        os.close(waiting)
-    return process.returncode if in_time else None
-
-
-def _report_exit(process: subprocess.Popen[bytes], exited: int) -> None:
-    if hasattr(os, "waitid"):  # macOS: since Python 3.13
-        # Not reaped yet: until its group is killed, nobody else may get its number.
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    else:
-        process.wait()
-    os.close(exited)
-
-
-def _pump(output: int, waiting: int, deadline: float, emit: Callable[[bytes], object]) -> bool:
-    """Pass `output` on until the process exits (`waiting` ends) and no more is to be read."""
-    os.set_blocking(output, False)
-    with selectors.DefaultSelector() as selector:
-        selector.register(output, selectors.EVENT_READ)
-        selector.register(waiting, selectors.EVENT_READ)
-        while True:
-            ready = {key.fd for key, _ in selector.select(max(0.0, deadline - time.monotonic()))}
-            if not ready:
-                return False
-            if output in ready and not _drain(output, emit):
-                selector.unregister(output)
-            if waiting in ready:
-                _drain(output, emit)
-                return True
-
-
-def _drain(output: int, emit: Callable[[bytes], object]) -> bool:
-    """Pass on what is there; False at the end."""
-    while True:
-        try:
-            data = os.read(output, 65536)
-        except BlockingIOError:
-            return True
-        if not data:
-            return False
-        emit(data)

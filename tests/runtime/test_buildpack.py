@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import select
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 
 from procman.core.slug import Metadata
 from procman.errors import ProcmanError
-from procman.runtime.buildpack import run
+from procman.runtime.build_step import run
 from procman.runtime.scratch import DELETE_AFTER, Claim
 from procman.runtime.slug_build import Log, Order, build
 from procman.runtime.slug_store import SlugStore
@@ -179,12 +181,37 @@ def test_what_a_compile_leaves_in_the_background_neither_holds_us_nor_lives_on(
     said = bytearray()
     script = "(trap '' TERM HUP; exec sleep 600) & echo $!"
     assert run(["/bin/sh", "-c", script], tmp_path, os.environ, 60.0, said.extend) == 0
+    wait_for_the_end_of(int(said))
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from procman.runtime.build_step import run
+def killed(data):
+    sys.stdout.buffer.write(data)
+    sys.stdout.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+run(["/bin/sh", "-c", "trap '' HUP TERM; sleep 600 & echo $$ $!; wait"], Path("/"), os.environ,
+    600.0, killed)
+"""
+
+
+def test_a_compile_does_not_outlive_a_killed_procman() -> None:
+    """It would go on writing into a tree that is swept, and into the cache of the next build."""
+    result = subprocess.run([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, check=False)
+    assert result.returncode == -9
+    for pid in result.stdout.split():
+        wait_for_the_end_of(int(pid))
+
+
+def wait_for_the_end_of(pid: int) -> None:
     try:
-        background = os.pidfd_open(int(said))
+        process = os.pidfd_open(pid)
     except ProcessLookupError:
         return  # gone, and reaped by init
-    ended, _, _ = select.select([background], [], [], 30.0)
-    os.close(background)
+    ended, _, _ = select.select([process], [], [], 30.0)
+    os.close(process)
     assert ended
 
 
