@@ -16,6 +16,7 @@ from procman.errors import ProcmanError
 COMMANDS = {
     "start": ("procman.cli.start", "start"),
     "ps": ("procman.cli.ps", "ps"),
+    "top": ("procman.cli.top", "top"),
     "scale": ("procman.cli.steer", "scale"),
     "restart": ("procman.cli.steer", "restart"),
     "stop": ("procman.cli.steer", "stop"),
@@ -26,6 +27,7 @@ COMMANDS = {
     "run": ("procman.cli.run", "run"),
     "export": ("procman.cli.export", "export"),
     "check": ("procman.cli.check", "check"),
+    "completion": ("procman.cli.completion", "completion"),
 }
 
 

@@ -12,6 +12,7 @@ from typing import assert_never
 
 import click
 
+from procman.cli.completion import complete_dynos
 from procman.cli.options import app_root, common_options
 from procman.core.attach import (
     DETACH_WORDS,
@@ -33,7 +34,7 @@ _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 @click.command(short_help="A dyno's terminal in this one: answer its debugger.")
-@click.argument("dyno", metavar="DYNO")
+@click.argument("dyno", metavar="DYNO", shell_complete=complete_dynos)
 @common_options
 @click.pass_context
 def attach(ctx: click.Context, /, dyno: str, **options: object) -> int:
@@ -77,6 +78,7 @@ class _Session:
         self._typed = b""  # what the pty has not taken yet
         self._last = b""  # the last byte of the input
         self._input_open = True
+        self._is_between = False  # after the end of a boot, before the next
         self._column_zero = True
         self._status: int | None = None
 
@@ -140,30 +142,34 @@ class _Session:
             case Missed(count):
                 self._say(f"{count} bytes were missed: this terminal was too slow")
             case Ended(status=status, again=again):
-                had_boot = self._pty is not None
-                self._release()
-                if not again:
-                    self._status = shell_status(status)
-                rest = "; waiting for its next boot" if again else ""
-                if had_boot or again:
-                    self._say(f"{self._name} ended, {describe_exit(status)}{rest}")
-                else:
-                    self._say(f"{self._name} does not boot again")
+                self._end(status, again=again)
             case _:
                 assert_never(frame)
 
     def _begin(self) -> None:
         self._release()
+        self._is_between = False
         self._pty = self._descriptors.popleft()
         self._window_before = window_of(self._pty)
         self._follow_window()
 
-    def _release(self) -> None:
+    def _end(self, status: int, *, again: bool) -> None:
         """The boot is over: what was typed for it is not for the next."""
+        self._release()
+        self._typed = b""
+        if not again:
+            self._status = shell_status(status)
+        if self._is_between:  # another boot was expected
+            self._say(f"{self._name} does not boot again")
+        else:
+            rest = "; waiting for its next boot" if again else ""
+            self._say(f"{self._name} ended, {describe_exit(status)}{rest}")
+        self._is_between = True
+
+    def _release(self) -> None:
         if self._pty is not None:
             os.close(self._pty)
         self._pty = None
-        self._typed = b""
 
     def _read_keys(self) -> None:
         data = os.read(STDIN, 4096)
@@ -177,7 +183,7 @@ class _Session:
         else:
             self._input_open = False
             data = end_of_input(self._last)
-        if self._pty is not None or self._keys is None:
+        if self._keys is None or not self._is_between:
             self._typed += data
 
     def _type(self) -> None:

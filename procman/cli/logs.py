@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from procman.cli.completion import complete_targets
 from procman.cli.options import OPTION_NAMES, given, option, wants_colour
 from procman.core.durations import parse_duration
 from procman.core.recall import Batch, Selection, batches
@@ -29,7 +30,7 @@ STDOUT = 1
 
 
 @click.command(short_help="Show what the app logged; -f goes on with what it logs now.")
-@click.argument("targets", nargs=-1, metavar="[TARGET]…")
+@click.argument("targets", nargs=-1, metavar="[TARGET]…", shell_complete=complete_targets)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the app ends.")
 @click.option(
     "-n",
@@ -39,7 +40,13 @@ STDOUT = 1
     help="The last N lines that are wanted.  Default: 100, or with --since all",
 )
 @click.option(
-    "-p", "--process", "more", metavar="TARGET", multiple=True, help="Of this type or dyno only."
+    "-p",
+    "--process",
+    "more",
+    metavar="TARGET",
+    multiple=True,
+    help="Of this type or dyno only.",
+    shell_complete=complete_targets,
 )
 @click.option("--since", metavar="TIME", help="Not older than this: 90s, 5m, 1h.")
 @click.option("--grep", metavar="REGEX", help="Only lines in which this is found.")

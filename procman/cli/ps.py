@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import click
 
+from procman.cli.completion import complete_targets
 from procman.cli.options import app_root, common_options
 from procman.core.durations import format_duration
+from procman.core.sizes import format_bytes
 
 HEADINGS = (
     "DYNO",
@@ -26,7 +28,7 @@ _NUMBERS = {"PID", "PORT", "RESTARTS", "CPU", "MEMORY"}
 
 
 @click.command(short_help="Show the dynos: state, pid, port, restarts, last exit, memory.")
-@click.argument("targets", nargs=-1, metavar="[TARGET]…")
+@click.argument("targets", nargs=-1, metavar="[TARGET]…", shell_complete=complete_targets)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object; see the README.")
 @common_options
 @click.pass_context
@@ -113,12 +115,6 @@ def _cells(dyno: Mapping[str, object], now: float) -> tuple[str, ...]:
         format_bytes(rss) if isinstance(rss, int) else "-",
         str(dyno["command"]),
     )
-
-
-def format_bytes(count: int) -> str:
-    """`34M`: binary megabytes, gigabytes from 1024 of them on."""
-    megabytes = count / (1 << 20)
-    return f"{megabytes:.0f}M" if megabytes < 1024 else f"{megabytes / 1024:.1f}G"
 
 
 def _or_dash(value: object) -> str:

@@ -6,6 +6,7 @@ import os
 
 import click
 
+from procman.cli.completion import complete_types
 from procman.cli.options import OPTION_NAMES, common_options, given, option
 from procman.cli.plan import formation_option, plan
 from procman.cli.problems import show_problems
@@ -16,7 +17,7 @@ from procman.runtime.inputs import Inputs, read_inputs
 
 
 @click.command(short_help="Run the app: all process types, or the named ones.")
-@click.argument("types", nargs=-1, metavar="[TYPE]…")
+@click.argument("types", nargs=-1, metavar="[TYPE]…", shell_complete=complete_types)
 @formation_option("How many dynos of each type, `web=2,worker=3` or `all=1`; others keep 1.")
 @option(
     "-x", "--except", metavar="TYPE,…", multiple=True, default=(), help="Leave these types out."

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import click
 
+from procman.cli.completion import complete_changes, complete_targets
 from procman.cli.options import app_root, common_options
 from procman.core.durations import parse_duration
 from procman.core.formation import format_formation
@@ -14,7 +15,7 @@ from procman.errors import UsageError
 
 Decorated = TypeVar("Decorated", bound=Callable[..., object])
 
-TARGETS = click.argument("targets", nargs=-1, metavar="[TARGET]…")
+TARGETS = click.argument("targets", nargs=-1, metavar="[TARGET]…", shell_complete=complete_targets)
 WAIT = click.option("--wait", is_flag=True, help="Return when it is done and all is up again.")
 NOW = click.option("--now", is_flag=True, help="SIGKILL, without a grace.")
 
@@ -23,7 +24,12 @@ NOW = click.option("--now", is_flag=True, help="SIGKILL, without a grace.")
     short_help="Change how many dynos run: `worker=3 web+1`.",
     context_settings={"ignore_unknown_options": True},
 )
-@click.argument("changes", nargs=-1, metavar="[TYPE=N|TYPE+N|TYPE-N]…")
+@click.argument(
+    "changes",
+    nargs=-1,
+    metavar="[TYPE=N|TYPE+N|TYPE-N]…",
+    shell_complete=complete_changes,
+)
 @WAIT
 @common_options
 @click.pass_context
