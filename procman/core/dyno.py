@@ -247,7 +247,9 @@ def intend(
     """
     if dyno.want is not Want.UP and want is Want.UP and dyno.state in (State.DOWN, State.STOPPING):
         dyno = replace(dyno, crashes=0)  # a scale through zero, or a start by hand, forgives
-    return _step(replace(dyno, want=want), now, policy, gate)
+    if want is not dyno.want:
+        dyno = replace(dyno, want=want)
+    return _step(dyno, now, policy, gate)
 
 
 def outdate(dyno: Dyno, now: float, policy: Policy, *, gate: bool) -> tuple[Dyno, Effects]:

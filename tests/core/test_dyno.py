@@ -56,9 +56,9 @@ class World:
     def after(self, changed: tuple[Dyno, Effects], exited: bool = False) -> World:
         """The world after an event: the effects are performed, each under its invariant."""
         dyno, effects = changed
-        world = replace(self, dyno=dyno)
-        if exited:
-            world = replace(world, alive=None, frozen=False, killed=False)
+        if not effects and not exited and dyno == self.dyno:
+            return self  # most events change nothing, and the walk is long
+        world = World(dyno) if exited else World(dyno, self.alive, self.frozen, self.killed)
         for effect in effects:
             world = world._perform(effect)
         assert dyno.is_live == (world.alive is not None), dyno
@@ -97,44 +97,54 @@ class World:
         """The same world with its clock at 0 and its boots renumbered, so that worlds repeat."""
         d = self.dyno
         ready = d.ready_at
-        dyno = replace(
-            d,
+        dyno = Dyno(  # all fields by name: `replace` takes three times as long
+            name=d.name,
+            want=d.want,
+            state=d.state,
+            stage=d.stage,
             boot=min(d.boot, 1),
+            out_of_date=d.out_of_date,
             since=0.0,
-            booted_at=0.0,
             deadline=None if d.deadline is None else max(0.0, round(d.deadline - now, 3)),
+            booted_at=0.0,
             ready_at=None if ready is None else -40.0 if now - ready >= FORGIVEN_AFTER else 0.0,
-            crashes=min(d.crashes, 4),
-            status=None if d.status is None else min(1, abs(d.status)),
+            crashes=min(d.crashes, 3),  # one more than any limit walked
+            status=None,  # see test_the_last_status_decides_nothing
         )
-        return replace(self, dyno=dyno, alive=None if self.alive is None else dyno.boot)
+        alive = None if self.alive is None else dyno.boot
+        return World(dyno, alive, self.frozen, self.killed)
+
+    def following(
+        self, changed: tuple[Dyno, Effects], now: float = 0.0, exited: bool = False
+    ) -> World:
+        """`after` and `at_zero` of a world whose clock is at 0."""
+        after = self.after(changed, exited)
+        return self if after is self and now == 0.0 else after.at_zero(now)
 
 
-def events(world: World, policy: Policy, gate: bool) -> Iterator[tuple[str, World]]:
-    """Every event that can happen, and where each leads."""
+def events(world: World, policy: Policy, gate: bool) -> Iterator[World]:
+    """Where every event that can happen leads."""
     dyno, boot = world.dyno, world.dyno.boot
     for want in Want:
-        changed = intend(dyno, want, 0.0, policy, gate=gate)
-        yield f"want {want.value}", world.after(changed).at_zero(0.0)
-    yield "outdate", world.after(outdate(dyno, 0.0, policy, gate=gate)).at_zero(0.0)
+        yield world.following(intend(dyno, want, 0.0, policy, gate=gate))
+    yield world.following(outdate(dyno, 0.0, policy, gate=gate))
     for kill in (False, True):
-        yield f"stop now {kill}", world.after(stop_now(dyno, 0.0, kill=kill)).at_zero(0.0)
+        yield world.following(stop_now(dyno, 0.0, kill=kill))
     facts: list[Fact] = [Ready(dyno.name, boot), Drained(dyno.name, boot)]
     facts += [Ready(dyno.name, boot - 1), Exited(dyno.name, boot - 1, 0)]  # stale ones
     for fact in facts:
         changed = observe(dyno, fact, 0.0, policy, gate=gate)
         if fact.boot != boot:
-            assert changed == (dyno, ())
-        yield repr(fact), world.after(changed).at_zero(0.0)
+            assert changed == (dyno, ()), "a stale fact changed something"
+        yield world.following(changed)
     for status in (0, 1, -SIGKILL):
-        exited = Exited(dyno.name, boot, status)
-        changed = observe(dyno, exited, 0.0, policy, gate=gate)
+        changed = observe(dyno, Exited(dyno.name, boot, status), 0.0, policy, gate=gate)
         if world.alive is None:
             assert changed == (dyno, ()), "an impossible fact changed something"
         else:
-            yield repr(exited), world.after(changed, exited=True).at_zero(0.0)
+            yield world.following(changed, exited=True)
     for now in {0.0, dyno.deadline or 0.0, (dyno.deadline or 0.0) + 100.0}:
-        yield f"tick {now}", world.after(tick(dyno, now, policy, gate=gate)).at_zero(now)
+        yield world.following(tick(dyno, now, policy, gate=gate), now)
 
 
 POLICIES = [
@@ -154,19 +164,19 @@ POLICIES = [
 
 
 @functools.cache
-def walk(policy: Policy) -> dict[World, str]:
-    """Every world that can be reached, with the event that first led there."""
+def walk(policy: Policy) -> frozenset[World]:
+    """Every world that can be reached."""
     first = World(Dyno("web.1"))
-    seen = {first: "born"}
+    seen = {first}
     todo = [first]
     while todo:
         world = todo.pop()
         for gate in (True, False):
-            for name, following in events(world, policy, gate):
-                if following not in seen:
-                    seen[following] = name
+            for following in events(world, policy, gate):
+                if following is not world and following not in seen:
+                    seen.add(following)
                     todo.append(following)
-    return seen
+    return frozenset(seen)
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=repr)
@@ -207,6 +217,17 @@ def test_asked_to_stop_every_history_ends_down_whatever_the_process_ignores(
                 world = world.after(tick(world.dyno, now, policy, gate=True))
         assert world.dyno.state is State.DOWN
         assert world.alive is None
+
+
+@pytest.mark.parametrize("policy", POLICIES[::7], ids=repr)
+def test_the_last_status_decides_nothing(policy: Policy) -> None:
+    """So that the walk need not tell worlds apart by it."""
+    for world in walk(policy):
+        told = replace(world, dyno=replace(world.dyno, status=-SIGKILL))
+        for plain, other in zip(
+            events(world, policy, True), events(told, policy, True), strict=True
+        ):
+            assert other in (plain, told if plain is world else plain)
 
 
 def boot_up(policy: Policy = Policy()) -> Dyno:  # noqa: B008  # frozen
