@@ -97,37 +97,45 @@ class Standing(Enum):
 class Entry:
     """One backend in the table, and its leases."""
 
-    __slots__ = ("_counts", "backend", "leases", "quarantined", "refusals", "served", "standing",
-                 "turn")  # fmt: skip
+    __slots__ = (
+        "_seconds",
+        "backend",
+        "leases",
+        "quarantined",
+        "refusals",
+        "second",
+        "served",
+        "served_before",
+        "standing",
+        "turn",
+    )
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self.standing = Standing.SERVING
         self.leases = 0
-        self.turn = 0
-        self.refusals = 0
-        self.quarantined = 0.0
+        self.turn = 0  # of the last lease
+        self.refusals = 0  # one after the other
+        self.quarantined = 0.0  # until then
         self.served = 0
-        self._counts: deque[list[int]] = deque()  # [second, requests ended in it]
+        self.second = 0  # in which the last request was served
+        self.served_before = 0  # before that second
+        self._seconds: deque[tuple[int, int]] = deque()  # (second, requests served in it)
 
     def __repr__(self) -> str:
         return f"<{self.backend.dyno} boot {self.backend.boot} {self.standing.value} {self.leases}>"
 
-    def count(self, now: float) -> None:
-        """One more request was served."""
-        self.served += 1
-        second = int(now)
-        counts = self._counts
-        if counts and counts[-1][0] == second:
-            counts[-1][1] += 1
-            return
-        counts.append([second, 1])
-        if counts[0][0] < second - RATE_WINDOW:
-            counts.popleft()
+    def next_second(self, second: int) -> None:
+        """Another second begins, before its first request is counted."""
+        self._seconds.append((self.second, self.served - self.served_before))
+        if len(self._seconds) > RATE_WINDOW:
+            self._seconds.popleft()
+        self.second, self.served_before = second, self.served
 
     def stats(self, now: float) -> Stats:
-        since = int(now) - RATE_WINDOW
-        recent = sum(number for second, number in self._counts if since <= second < int(now))
+        current = (self.second, self.served - self.served_before)
+        whole = range(int(now) - RATE_WINDOW, int(now))  # the second that runs is not over
+        recent = sum(number for second, number in (*self._seconds, current) if second in whole)
         return Stats(self.leases, self.served, recent / RATE_WINDOW)
 
 
@@ -189,7 +197,10 @@ class Table:
     def end(self, entry: Entry, served: float | None) -> bool:
         """A lease ended, having served at that time; was it the last of a dyno that drains?"""
         if served is not None:
-            entry.count(served)
+            second = int(served)
+            if second != entry.second:
+                entry.next_second(second)
+            entry.served += 1
         self.in_flight -= 1
         entry.leases -= 1
         return not entry.leases and entry.standing is Standing.DRAINING

@@ -95,6 +95,15 @@ class Client(asyncio.Protocol):
         if exchange is not None:
             self._more_came(exchange, data)
         elif self._mode is Mode.HEAD:
+            # Most often exactly one head comes; what follows is for all the other cases.
+            if not self.buffer and data.find(END) == len(data) - 4 and not self.writing_held:
+                try:
+                    head = judge_request(data)
+                except BadRequest:
+                    pass  # and refused below, where the odd cases are known
+                else:
+                    self._start(head)
+                    return
             self.buffer = self.buffer + data if self.buffer else data
             self._advance()
         elif self._mode is Mode.BODY_OF_NOBODY:
@@ -240,7 +249,9 @@ class Client(asyncio.Protocol):
     def _start(self, head: RequestHead) -> None:
         router = self.router
         chain = head.forwarded_for
-        request_id = head.request_id or router.next_id()
+        now = router.loop.time()
+        router.requests += 1
+        request_id = head.request_id or b"%b%016x" % (router.id, router.requests)
         forward = b"%bX-Forwarded-For: %b%b%b\r\nX-Request-Start: %d\r\n\r\n" % (
             head.lines,
             chain + b", " if chain else b"",
@@ -248,7 +259,6 @@ class Client(asyncio.Protocol):
             request_id,
             time() * 1000,
         )
-        now = router.loop.time()
         exchange = self.exchange = Exchange(router, self, head, forward, request_id, now)
         if head.framing is not Framing.NONE:
             exchange.body = body_of(head.framing, head.size)

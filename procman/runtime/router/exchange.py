@@ -180,11 +180,13 @@ class Exchange:
         if status < 200:
             return self._interim(status, lines, rest)
         self._status = status
-        stays = client.keeps_alive(head) and framing is not Framing.UNTIL_CLOSE
-        if not stays:
+        if framing is Framing.UNTIL_CLOSE or not client.keeps_alive(head):
+            stays = False
             lines += b"Connection: close\r\n"
-        elif head.asked.minor == 0:
-            lines += b"Connection: keep-alive\r\n"
+        else:
+            stays = True
+            if head.asked.minor == 0:
+                lines += b"Connection: keep-alive\r\n"
         if size == len(rest):
             data = lines + b"\r\n" + rest
             self._sent += len(data)
@@ -333,18 +335,17 @@ class Exchange:
         upstream = self._upstream
         assert lease is not None
         assert upstream is not None
+        body = self.body
         now = router.loop.time()
         if connection is not None:
             self.dyno = None
-            if reusable and (self.body is None or self.body.done):
+            if reusable and (body is None or body.done):
                 upstream.give_back(connection, self.client.writing_held, now)
             else:
                 connection.abort()
-        if self._alarm is not None:
-            self._alarm.cancel()
         self._lease = self._upstream = None
         router.ended(lease, now)
-        self.client.answered(self.body, stays)
+        self.client.answered(body, stays)
 
     def _end(self, code: Code | None, detail: str = "") -> None:
         """It ended otherwise: the connection to the dyno, if there is one, is of no more use."""

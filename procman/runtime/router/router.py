@@ -46,14 +46,15 @@ class Router:
         self.request_timeout = request_timeout
         self.tells_of = None if router_log is RouterLog.OFF else router_log
         self.sweeper: asyncio.TimerHandle | None = None
+        # An X-Request-Id is 32 digits: the first half tells routers apart, the second requests.
+        self.id = secrets.token_hex(8).encode()
+        self.requests = 0
         self.closing = False
         self.clients: set[Client] = set()
         self.loop: asyncio.AbstractEventLoop
         self._supervision = supervision
         self._host = host
         self._grace = grace
-        self._id = secrets.token_hex(8).encode()
-        self._asked = 0
         self._table = Table()
         self._upstreams: dict[Entry, Upstream] = {}
         self._parking: Parking[Exchange] = Parking()
@@ -143,11 +144,6 @@ class Router:
 
     # from clients and exchanges
 
-    def next_id(self) -> bytes:
-        """An X-Request-Id: 32 digits, of which the first half tells routers apart."""
-        self._asked += 1
-        return b"%b%016x" % (self._id, self._asked)
-
     def first_byte(self) -> None:
         """A request begins to arrive."""
         if not self._table.in_flight:
@@ -224,10 +220,9 @@ class Router:
 
     def ended(self, entry: Entry, served: float | None) -> None:
         """A lease is over, and `served` when the request was not to be tried again."""
-        table = self._table
-        if table.end(entry, served):
+        if self._table.end(entry, served):
             self._supervision.drained(entry.backend.dyno, entry.backend.boot)
-        if not table.in_flight:
+        if not self._table.in_flight:
             self._supervision.quiet()
 
     def try_again(self, exchange: Exchange) -> asyncio.TimerHandle | None:
