@@ -7,12 +7,13 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from procman.errors import InputError, SlugError
+from procman.errors import InputError, ProcmanError, SlugError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-# A hook's variables would make git look at the repository it runs for, not at the one named.
+# A hook's variables would make git look at the repository it runs for, not at the one named. Those
+# that say where objects are stay: before a push is accepted, its commits are in quarantine.
 HOOK_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_QUARANTINE_PATH")
 
 
@@ -44,9 +45,9 @@ def current_commit(directory: Path) -> Commit | None:
         return None
     try:
         commit = find_commit(directory, "HEAD")
-    except InputError:
-        return None
-    status = _git(directory, "status", "--porcelain")
+    except ProcmanError:
+        return None  # not even a first commit, or no git at all
+    status = _git(directory, "--no-optional-locks", "status", "--porcelain")
     return commit if status.returncode == 0 and not status.stdout else None
 
 

@@ -55,7 +55,10 @@ class Copy:
         To be called when the dyno's processes have gone; twice does no harm.
         """
         overlay_mount.unmount(str(self.path))
-        discard(self._claim.path, self._graveyard, self._prefix)
+        try:
+            discard(self._claim.path, self._graveyard, self._prefix)
+        except OSError:
+            pass  # then the next sweep finds it where it is
         self._claim.leave()
 
 

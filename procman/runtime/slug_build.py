@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to build: the working tree, or a commit of its repository, with these buildpacks."""
+    """What to build: the working tree, or a commit, with these buildpacks."""
 
     git: str | None = None
+    repository: Path | None = None  # of the commit, bare or not; None: the app's own
     buildpacks: tuple[Path, ...] = ()
     config_vars: Mapping[str, str] = field(default_factory=dict, repr=False)
     limit: int = MAX_PACKED  # bytes, packed
@@ -114,11 +115,12 @@ def _source(root: Path, order: Order, log: Log, work: Path) -> tuple[Commit | No
     if order.git is None:
         rules = Rules(read_slugignore(os.fsencode(root)))
         return current_commit(root), root, rules
-    commit = find_commit(root, order.git)
+    repository = order.repository if order.repository is not None else root
+    commit = find_commit(repository, order.git)
     log.heading(f"Checking out {order.git} ({commit.id[:12]}: {commit.subject})")
     source = work / "source"
     source.mkdir()
-    export(root, commit.id, source)
+    export(repository, commit.id, source)
     return commit, source, Rules(read_slugignore(os.fsencode(source)))
 
 

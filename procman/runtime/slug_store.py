@@ -105,21 +105,24 @@ class SlugStore:
 
     def get(self, prefix: str) -> Metadata:
         """The slug whose id begins with `prefix`; raises SlugError for none and for several."""
-        ids = [digest for digest in self._digests() if digest.startswith(prefix)]
-        if len(ids) != 1 or not prefix:
-            what = "no slug" if not ids else "more than one slug"
+        found = [slug for slug in self.all() if slug.id.startswith(prefix)]
+        if len(found) != 1 or not prefix:
+            what = "no slug" if not found else "more than one slug"
             raise SlugError(f"{what} begins with {prefix!r}", hint="'procman slug list' shows them")
-        return self._read(ids[0])
+        return found[0]
 
     def all(self) -> list[Metadata]:
         """All slugs, the newest first."""
-        slugs = [self._read(digest) for digest in self._digests()]
+        slugs = [slug for digest in self._digests() if (slug := self._read(digest))]
         return sorted(slugs, key=lambda slug: (slug.created_at, slug.id), reverse=True)
 
     def prune(self, keep: Collection[str]) -> list[Metadata]:
         """Delete all slugs but `keep` and those a dyno has a copy of; returns the deleted."""
-        with self.locked():
-            gone = self._prune(keep)
+        try:
+            with self.locked():
+                gone = self._prune(keep)
+        except OSError as problem:
+            raise SlugError(f"cannot delete {problem.filename}: {problem.strerror}") from None
         self.sweep()
         sweep(self.temporary, TRASH)
         return gone
@@ -155,14 +158,17 @@ class SlugStore:
         if not packed.exists():
             raise SlugError(f"the slug {digest[:12]} is gone", hint="build or deploy it again")
         verify(packed, digest)
-        with self.claim("expand-") as directory:
-            fresh = directory / "whole"
-            tree = fresh / "app"
-            tree.mkdir(parents=True)
-            expand(packed, tree, progress=progress)
-            (fresh / "boot").write_text(boot_id(), encoding="ascii")
-            self.expansions.mkdir(mode=0o700, exist_ok=True)
-            self._put_in_place(fresh, target)
+        try:
+            with self.claim("expand-") as directory:
+                fresh = directory / "whole"
+                tree = fresh / "app"
+                tree.mkdir(parents=True)
+                expand(packed, tree, progress=progress)
+                (fresh / "boot").write_text(boot_id(), encoding="ascii")
+                self.expansions.mkdir(mode=0o700, exist_ok=True)
+                self._put_in_place(fresh, target)
+        except OSError as problem:
+            raise SlugError(f"cannot expand the slug: {problem.strerror}") from None
         return target / "app"
 
     def _put_in_place(self, fresh: Path, target: Path) -> None:
@@ -192,9 +198,10 @@ class SlugStore:
         names = (path.stem for path in self.slugs.glob("*.json"))
         return [name for name in names if is_digest(name) and self.path_of(name).exists()]
 
-    def _read(self, digest: str) -> Metadata:
+    def _read(self, digest: str) -> Metadata | None:
         path = self._metadata_path(digest)
-        return Metadata.from_json(path.read_text(encoding="utf-8"), path=str(path))
+        text = read_text(path)
+        return None if text is None else Metadata.from_json(text, path=str(path))
 
 
 def describe(

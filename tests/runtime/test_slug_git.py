@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from procman.core.slug import Metadata
-from procman.errors import InputError
+from procman.errors import InputError, SlugError
 from procman.runtime.git import current_commit, find_commit
 from procman.runtime.slug_build import Log, Order, build
 from procman.runtime.slug_store import SlugStore
@@ -112,3 +113,54 @@ def test_a_hooks_environment_does_not_mislead(
     monkeypatch.setenv("GIT_INDEX_FILE", "/nowhere/index")
     slug, _ = build_commit(repository, "HEAD")
     assert slug.process_types == {"web": "one"}
+
+
+HOOK = """#!{python}
+import sys
+sys.path[:] = {path}
+from pathlib import Path
+from procman.runtime.slug_build import Log, Order, build
+from procman.runtime.slug_store import SlugStore
+old, new, name = sys.stdin.readline().split()
+order = Order(git=new, repository=Path.cwd())
+def write(text):
+    print(text, end="", flush=True)
+build(SlugStore({root!r}), order, Log(write))
+sys.exit({status})
+"""
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_pushed_commit_can_be_built_before_it_is_accepted(
+    repository: Path, tmp_path: Path, status: int
+) -> None:
+    """By a hook of a bare repository, where the new commit is still in quarantine."""
+    root = tmp_path / "app"
+    root.mkdir()
+    bare = tmp_path / "bare.git"
+    git(tmp_path, "init", "-q", "--bare", str(bare))
+    hook = bare / "hooks/pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    text = HOOK.format(python=sys.executable, path=sys.path, root=str(root), status=status)
+    hook.write_text(text)
+    hook.chmod(0o755)
+    pushed = subprocess.run(
+        ["git", "push", str(bare), "main"], cwd=repository, capture_output=True, check=False
+    )
+    said = pushed.stderr.decode()
+    assert "remote: -----> Checking out " in said
+    assert "remote:        Procfile declares types -> web" in said
+    assert bool(pushed.returncode) is bool(status)
+    assert SlugStore(root).all()[0].process_types == {"web": "one"}
+    assert bool(git(bare, "for-each-ref")) is not bool(status)
+
+
+def test_without_git_a_working_tree_is_still_packed(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its commit is not known, which is no reason to fail."""
+    monkeypatch.setenv("PATH", "/nowhere")
+    slug, _ = build_commit(repository, None)
+    assert slug.commit is None
+    with pytest.raises(SlugError, match="cannot run git: No such file"):
+        build_commit(repository, "HEAD")
