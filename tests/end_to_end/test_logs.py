@@ -27,6 +27,15 @@ def with_fifo(sandbox: Sandbox) -> None:
     subprocess.run(["mkfifo", "go"], cwd=sandbox.root, check=True)
 
 
+def serve(sandbox: Sandbox, procfile: str, *arguments: str) -> Running:
+    """An app that runs and can be asked: `tick` comes from the loop that serves asking."""
+    sandbox.write("procman.toml", "[types]\nb = { ready = 'delay:0s' }\nc = { after = ['b'] }\n")
+    sleepers = "b: exec sleep 60\nc: echo tick; exec sleep 60\n"
+    app = sandbox.start(f"{procfile}{sleepers}", *arguments)
+    app.until("tick")
+    return app
+
+
 def run_to_its_end(sandbox: Sandbox, procfile: str) -> None:
     """An app that has logged, and has ended."""
     assert sandbox.start(procfile).finish() == 0
@@ -164,7 +173,7 @@ def test_quiet_types_are_in_the_history(sandbox: Sandbox) -> None:
 def test_followers_see_what_was_and_what_comes_until_the_app_ends(sandbox: Sandbox) -> None:
     """Several at once; the last lines of the app are seen as well; 0."""
     with_fifo(sandbox)
-    app = sandbox.start(f"a: {SPEAK_LATER}\n")
+    app = serve(sandbox, f"a: {SPEAK_LATER}\n")
     app.until("first")
     followers = [sandbox.procman("logs", "-f") for _ in range(3)]
     for follower in followers:
@@ -192,10 +201,9 @@ def test_following_an_app_that_is_not_running_shows_its_history_and_says_so(
 
 def test_a_follower_is_ended_by_ctrl_c_and_the_app_runs_on(sandbox: Sandbox) -> None:
     """130, and no traceback."""
-    app = sandbox.start("a: echo up; exec sleep 60\n")
-    app.until("up")
+    app = serve(sandbox, "")
     follower = sandbox.procman("logs", "-f")
-    follower.until("up")
+    follower.until("tick")
     follower.send(signal.SIGINT)
     assert follower.finish() == 130
     assert "Traceback" not in follower.text
@@ -207,7 +215,7 @@ def test_a_reader_that_has_seen_enough_is_no_failure(
     sandbox: Sandbox, arguments: list[str]
 ) -> None:
     """`procman logs | head -1`; a follower notices also while nothing is logged."""
-    app = sandbox.start("a: seq 1 30000; echo up; exec sleep 60\n")
+    app = serve(sandbox, "a: seq 1 30000; echo up; exec sleep 60\n")
     app.until("up")
     reader = sandbox.procman(*arguments)
     reader.until("| ")
@@ -222,16 +230,18 @@ def test_a_follower_that_lags_is_told_how_many_lines_it_missed_and_holds_nobody_
     """Nobody reads the follower's pipe while the app logs a million lines."""
     count = 1_000_000
     with_fifo(sandbox)
-    app = sandbox.start(f"a: read line < go; seq 1 {count}; echo done\n", "-q", "a")
-    app.until("started")
+    app = serve(sandbox, f"a: read line < go; seq 1 {count}; echo done\n", "-q", "a")
     follower = sandbox.procman("logs", "-f", "-n", "1", stderr=subprocess.PIPE)
-    follower.until("started")
+    follower.until("tick")
     speak(sandbox, "go")
-    assert app.finish() == 0
+    app.until("a.1 finished")
+    app.send(signal.SIGTERM)
+    assert app.finish() == 143
     assert follower.process.stderr is not None
     assert follower.finish() == 0
     missed = [int(n) for n in re.findall(rb"(\d+) lines missed", follower.process.stderr.read())]
     seen = [int(word) for word in follower.lines("a.1") if word.isdigit()]
+    assert sum(missed) > 0
     assert sum(missed) + len(seen) == count
     assert seen == sorted(set(seen))
     assert follower.lines("a.1")[-1] == "done"

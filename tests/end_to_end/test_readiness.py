@@ -20,6 +20,10 @@ print("listening", flush=True)
 signal.pause()
 """
 
+# A dyno that speaks when the app can be asked: readiness is told on the loop that serves asking.
+CLOCK = "gate: exec sleep 60\nclock: echo tick; exec sleep 60\n"
+CLOCK_SETTINGS = "gate = { ready = 'delay:0s' }\nclock = { after = ['gate'] }\n"
+
 
 def settings(sandbox: Sandbox, text: str) -> None:
     """The types' settings, and a fifo for who must wait."""
@@ -57,12 +61,12 @@ def test_types_start_one_after_the_other(sandbox: Sandbox) -> None:
     settings(
         sandbox,
         "[types]\nweb = { after = ['migrate'] }\ndb = { ready = 'port' }\n"
-        "migrate = { after = ['db'], ready = 'finished' }\n",
+        "migrate = { after = ['db'], ready = 'finished' }\n" + CLOCK_SETTINGS,
     )
     procfile = (
         f"web: echo serving; exec {sys.executable} -m http.server -b 127.0.0.1 $PORT\n"
         f"db: {sys.executable} later.py\n"
-        "migrate: echo migrating; sh -c 'exit 0'\nclock: echo tick; exec sleep 60\n"
+        f"migrate: echo migrating; sh -c 'exit 0'\n{CLOCK}"
     )
     app = sandbox.start(procfile, "-p", "auto")
     app.until("tick")
@@ -70,6 +74,7 @@ def test_types_start_one_after_the_other(sandbox: Sandbox) -> None:
         "web.1": "down",
         "db.1": "starting",
         "migrate.1": "down",
+        "gate.1": "up",
         "clock.1": "up",
     }
     asked = waits(sandbox, "web", "--timeout", "10ms")
@@ -108,11 +113,11 @@ def test_a_migration_that_fails_for_good_ends_the_app_with_its_status(sandbox: S
 )
 def test_each_check_lets_the_next_type_start(sandbox: Sandbox, ready: str, command: str) -> None:
     """And not before."""
-    settings(sandbox, f"[types]\nnext = {{ after = ['first'] }}\nfirst = {{ ready = '{ready}' }}\n")
-    app = sandbox.start(
-        f"next: echo now; exec sleep 60\nfirst: {command}\nc: echo tick\n", "-p", "auto"
-    )
-    app.until("c.1 finished")
+    types = f"next = {{ after = ['first'] }}\nfirst = {{ ready = '{ready}' }}\n"
+    settings(sandbox, f"[types]\n{types}{CLOCK_SETTINGS}")
+    procfile = f"next: echo now; exec sleep 60\nfirst: {command}\n{CLOCK}"
+    app = sandbox.start(procfile, "-p", "auto")
+    app.until("tick")
     assert states(sandbox)["first.1"] == "starting"
     go(sandbox)
     app.until("now")
@@ -130,9 +135,9 @@ def test_a_line_of_the_first_moment_counts(sandbox: Sandbox) -> None:
 
 def test_a_web_dyno_is_up_when_it_listens(sandbox: Sandbox) -> None:
     """By default; one that crashes before is no different from others."""
-    settings(sandbox, "")
-    app = sandbox.start(f"web: {sys.executable} later.py\n", "-p", "auto")
-    app.until("started")
+    settings(sandbox, f"[types]\n{CLOCK_SETTINGS}")
+    app = sandbox.start(f"web: {sys.executable} later.py\n{CLOCK}", "-p", "auto")
+    app.until("tick")
     asked = waits(sandbox, "--timeout", "10ms")
     assert asked.finish() == 1
     assert "web.1 is not up: not ready yet" in asked.text
