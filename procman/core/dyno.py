@@ -198,6 +198,7 @@ class Dyno:
     """One supervised slot of a process type; it outlives the boots in it.
 
     `crashes` counts those in a row that are not forgiven; `status` is the last boot's (see Exited).
+    `taken` is the highest boot number that a successor beside it was given.
     """
 
     name: str
@@ -205,6 +206,7 @@ class Dyno:
     state: State = State.DOWN
     stage: Stage | None = None
     boot: int = 0
+    taken: int = 0
     out_of_date: bool = False
     since: float = 0.0
     deadline: float | None = None
@@ -359,7 +361,7 @@ def _step(dyno: Dyno, now: float, policy: Policy, gate: bool) -> tuple[Dyno, Eff
 
 
 def _boot(dyno: Dyno, now: float, policy: Policy) -> tuple[Dyno, Effects]:
-    boot = dyno.boot + 1
+    boot = max(dyno.boot, dyno.taken) + 1
     timeout = policy.boot_timeout
     started = replace(
         dyno,

@@ -7,10 +7,11 @@ says when to call `tick`. It holds no process, no socket and no clock.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from procman.core import dyno as machine
+from procman.core.beside import Beside
 from procman.core.dyno import Dyno, Effects, Exited, Fact, Policy, Say, State, Want
 from procman.core.exits import describe_exit, shell_status
 from procman.core.readiness import Readiness, Spawned
@@ -60,6 +61,7 @@ class Fleet:
     quiet_since: float | None = 0.0
     formation: dict[str, int] = field(default_factory=dict)
     dynos: dict[str, Dyno] = field(default_factory=dict)
+    beside: Beside = field(default_factory=Beside)
     asleep: set[str] = field(default_factory=set)  # derived: a request must not search for them
     phase: Phase = Phase.RUNNING
     status: int | None = None  # the app's own exit status, once it is decided
@@ -77,6 +79,7 @@ class Fleet:
         for dyno in reversed(self.dynos.values()):
             if dyno.type in quantities and dyno.number > quantities[dyno.type]:
                 effects += self._intend(dyno.name, Want.DOWN, now)
+                effects += self.beside.stop(dyno.name, now, self._policy(dyno.name))
         for dyno in tuple(self.dynos.values()):
             if dyno.type in quantities and dyno.number <= quantities[dyno.type]:
                 effects += self._want_up(dyno.name, now)
@@ -101,11 +104,30 @@ class Fleet:
                 effects += more
         return self._settle(effects, now)
 
+    def preboot(self, names: Iterable[str], now: float) -> Effects:
+        """Start a new boot beside each routed one that is up, which stays until the new one is
+        ready, and stays for good when it never is. The others are restarted.
+        """
+        effects: Effects = ()
+        restarted = []
+        for name in names:
+            dyno = self.dynos[name]
+            policy = self.types[dyno.type].policy
+            if policy.routed and dyno.state in (State.UP, State.SUSPENDED):
+                effects += self.beside.stop(name, now, policy)
+                taken, more = self.beside.boot(dyno, now, policy)
+                self.dynos[name] = replace(dyno, taken=taken)
+                effects += more
+            else:
+                restarted.append(name)
+        return effects + self.restart(restarted, now)
+
     def stop(self, names: Iterable[str], now: float, *, kill: bool = False) -> Effects:
         """Take these dynos down; they stay down until restarted or scaled."""
         effects: Effects = ()
         for name in names:
             effects += self._intend(name, Want.DOWN, now)
+            effects += self.beside.stop(name, now, self._policy(name), kill=kill)
             if kill:
                 self.dynos[name], more = machine.stop_now(self.dynos[name], now, kill=True)
                 effects += more
@@ -118,6 +140,7 @@ class Fleet:
         self.phase = Phase.ENDING
         effects: Effects = ()
         for name in reversed(tuple(self.dynos)):
+            effects += self.beside.stop(name, now, self._policy(name), kill=kill)
             effects += self._intend(name, Want.DOWN, now)
             self.dynos[name], more = machine.stop_now(self.dynos[name], now, kill=kill)
             effects += more
@@ -144,8 +167,15 @@ class Fleet:
     def observe(self, fact: Fact, now: float) -> Effects:
         """Take in what happened to a boot."""
         dyno = self.dynos.get(fact.dyno)
+        if self.beside.has(fact.dyno, fact.boot):
+            return self._settle(self._observe_beside(dyno, fact, now), now)
         if dyno is None:
             return ()
+        successor = self.beside.successor_of(fact.dyno)
+        if isinstance(fact, Exited) and successor is not None and fact.boot == dyno.boot:
+            self.dynos[fact.dyno] = self.beside.pop(successor, status=fact.status)
+            what = f"ended, {describe_exit(fact.status)}; its successor takes its place"
+            return self._settle((Say(fact.dyno, what),), now)
         stale = fact.boot != dyno.boot or not dyno.is_live
         policy = self.types[dyno.type].policy
         self.dynos[fact.dyno], effects = machine.observe(
@@ -155,9 +185,20 @@ class Fleet:
             effects += self._judge_exit(dyno, fact, now)
         return self._settle(effects, now)
 
+    def _observe_beside(self, dyno: Dyno | None, fact: Fact, now: float) -> Effects:
+        """A successor that is ready takes the place; its predecessor is drained and stopped."""
+        policy = self._policy(fact.dyno)
+        effects = self.beside.observe(fact, now, policy)
+        successor = self.beside.successor_of(fact.dyno)
+        if dyno is None or successor is None or successor.state is not State.UP:
+            return effects
+        self.dynos[fact.dyno] = self.beside.pop(successor, status=dyno.status)
+        said = Say(fact.dyno, f"boot {successor.boot} is ready, boot {dyno.boot} is drained")
+        return (*effects, said, *self.beside.retire(dyno, now, policy))
+
     def tick(self, now: float) -> Effects:
         """Act on every deadline that has passed."""
-        effects: Effects = ()
+        effects = self.beside.tick(now, self._policy)
         for name, dyno in tuple(self.dynos.items()):
             if dyno.deadline is not None and dyno.deadline <= now:
                 policy = self.types[dyno.type].policy
@@ -171,7 +212,8 @@ class Fleet:
     @property
     def deadline(self) -> float | None:
         """When `tick` must be called next. A request may move it on without an event."""
-        deadlines = [d.deadline for d in self.dynos.values() if d.deadline is not None]
+        everyone = (*self.dynos.values(), *self.beside)
+        deadlines = [d.deadline for d in everyone if d.deadline is not None]
         bedtime = self._bedtime()
         if bedtime is not None:
             deadlines.append(bedtime[0])
@@ -182,7 +224,8 @@ class Fleet:
     @property
     def is_over(self) -> bool:
         """Whether the app has ended and no process is left."""
-        return self.phase is Phase.ENDING and not any(d.is_live for d in self.dynos.values())
+        living = any(d.is_live for d in (*self.dynos.values(), *self.beside))
+        return self.phase is Phase.ENDING and not living
 
     def names(self, of_type: str | None = None) -> Sequence[str]:
         """The dynos' names in order, of one type or of all."""
@@ -208,7 +251,11 @@ class Fleet:
         dyno = self.dynos[name]
         policy = self.types[dyno.type].policy
         self.dynos[name], effects = machine.intend(dyno, Want.UP, now, policy, gate=False)
+        self.asleep.discard(name)
         return effects
+
+    def _policy(self, name: str) -> Policy:
+        return self.types[name.rpartition(".")[0]].policy
 
     def _intend(self, name: str, want: Want, now: float) -> Effects:
         dyno = self.dynos[name]

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from procman.core.lines import Cutter
 from procman.runtime import orphans
 from procman.runtime.guardian import Guardian
 from procman.runtime.loghub import LogHub, Source
@@ -56,6 +57,11 @@ class Boots:
             self.hub.say(f"cannot be started: {error.strerror}", dyno)
             return None
         process.is_followed = orphans.can_adopt()
+        process.source = self.source(dyno)
+        before = self.by_dyno.get(dyno)
+        if before is not None:  # it runs on beside this one: it keeps its unfinished line
+            before.source = replace(process.source, onlookers=[])
+            process.source.cutter = Cutter()
         self.by_pid[process.pid] = process
         self.by_dyno[dyno] = process
         return process
@@ -68,7 +74,10 @@ class Boots:
     def find(self, dyno: str, boot: int) -> Process | None:
         """The process of a boot, if it lives."""
         process = self.by_dyno.get(dyno)
-        return process if process is not None and process.boot == boot else None
+        if process is not None and process.boot == boot:
+            return process
+        others = (p for p in self.by_pid.values() if p.dyno == dyno and p.boot == boot)
+        return next(others, None)
 
     def signal(self, dyno: str, boot: int, number: int) -> None:
         """Send a signal to a boot's group, if it is still that boot."""
@@ -127,11 +136,15 @@ class Boots:
 
     def bury(self, process: Process) -> None:
         """After the leader's exit: show what it wrote, then leave nothing of the boot behind."""
-        source = self.source(process.dyno)
+        source = process.source
         self.hub.drain(source, process.output)
         kill_group(process)
         del self.by_pid[process.pid]
-        del self.by_dyno[process.dyno]
+        if self.by_dyno[process.dyno] is process:
+            del self.by_dyno[process.dyno]
+            for other in self.by_pid.values():  # a predecessor that stays, its successor gone
+                if other.dyno == process.dyno:
+                    self.by_dyno[process.dyno] = other
         known = {self.guardian.pid, *self.by_pid, *self.probes}
         orphans.kill_escaped(self.mark(process), known, is_followed=process.is_followed)
         self.hub.drain(source, process.output)

@@ -60,14 +60,14 @@ class Intake:
         self.pause()
 
     def _take(self, process: Process) -> None:
-        source = self._boots.source(process.dyno)
+        source = process.source
         if not self._hub.take(source, process.output):
             self.end(process.output)  # the exit is on the way
         elif process.is_pty:
             self._expect_silence(process)
 
     def _expect_silence(self, process: Process) -> None:
-        source = self._boots.source(process.dyno)
+        source = process.source
         handle = self._silences.pop(process.output, None)
         if handle is not None:
             handle.cancel()

@@ -6,8 +6,10 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
+
+from procman.runtime.loghub import Source
 
 PIPE_SIZE = 256 * 1024  # a pipe holds 64 KiB by default: a larger one means fewer, larger reads
 SHELL = "/bin/sh"
@@ -31,6 +33,7 @@ class Process:
     output: int
     is_pty: bool
     port: int | None = None
+    source: Source = field(default_factory=lambda: Source(""))
     address: tuple[str, int] | None = None
     status: int | None = None
     asked: int | None = None
