@@ -94,7 +94,10 @@ class Supervisor:
         self.intake.close()
         for task in self._checking.values():
             task.cancel()
-        await self._checks.__aexit__(kind, error, trace)
+        if isinstance(error, asyncio.CancelledError):  # it may be a check that failed
+            await self._checks.__aexit__(kind, error, trace)
+        else:  # the group would wrap what the block raised
+            await self._checks.__aexit__(None, None, None)
 
     @property
     def now(self) -> float:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from procman.core.fleet import Fleet, ProcessType
 from procman.core.readiness import (
     Delay,
     Exec,
@@ -24,6 +25,7 @@ from procman.core.readiness import (
     Readiness,
     Spawned,
 )
+from procman.errors import InputError
 from procman.runtime import orphans, readiness
 from procman.runtime.blueprint import free_ports
 from procman.runtime.boots import Boots
@@ -32,6 +34,7 @@ from procman.runtime.listening import Listening, listening_sockets
 from procman.runtime.loghub import LogHub, Source
 from procman.runtime.process import Command, Process, kill_group, shell_argv
 from procman.runtime.readiness import pauses, wait_until_ready
+from procman.runtime.supervisor import Supervisor
 from procman.runtime.taps import Taps
 
 PATIENCE = 60.0  # until a test gives up; never what a test measures
@@ -354,6 +357,30 @@ def test_procman_leaves_the_exit_of_a_command_to_who_waits_for_it(
     assert ended(pid)
     ground.boots.reap()
     assert os.waitpid(pid, 0) == (pid, 0)
+
+
+# --- the supervisor ---
+
+
+def test_what_ends_a_supervised_block_is_raised_as_it_is_and_ends_the_checks(
+    ground: Ground,
+) -> None:
+    """An error of the user's, not a group of errors; nobody goes on asking."""
+    ground.spawn("exec sleep 60")
+    check = Exec("echo $$ > go; exec sleep 1000")
+    fleet = Fleet({"db": ProcessType("db", "", ready=check)})
+    fleet.scale({"db": 1}, 0.0)
+    asked = list[int]()
+
+    async def story() -> None:
+        async with Supervisor(fleet, ground.boots, ground.hub):
+            asked.append(int(await asyncio.to_thread((ground.root / "go").read_text)))
+            raise InputError("no")
+
+    with pytest.raises(InputError):
+        asyncio.run(patiently(story()))
+    assert ended(asked[0])
+    assert ground.boots.probes == set()
 
 
 # --- the others ---
