@@ -592,7 +592,7 @@ class Histories(RuleBasedStateMachine):
             if self.fleet.deadline is not None:
                 self.now = max(self.now, self.fleet.deadline)
                 self.perform(self.fleet.tick(self.now))
-        if self.ended:
+        if self.fleet.phase is Phase.ENDING:  # it was asked to, or all that was left has finished
             assert self.fleet.is_over
             return
         self.perform(self.fleet.wake(self.now))
