@@ -4,13 +4,14 @@ Parents are stopped first, so that none sees its children hang or starts more of
 is walked until a walk finds nothing new: a fork either came before its parent's SIGSTOP, and then
 is seen by the next walk, or is restarted after the thaw.
 
-Leaves are thawed first and a parent that has children is held. gunicorn's arbiter kills workers
-whose heartbeat looks late; measured, thawing the group at once lost a worker in 7 of 8 wakes. But
-a parent that alone holds the listening socket is itself the one that serves (a Node cluster, Vite
-with its esbuild child) and goes with the leaves. Who has a socket that its children inherited and
-still is the one who accepts (a server with a pool of forked helpers) cannot be told from outside:
-the supervisor looks at the backlog, `listening.waiting_count`, and releases early when nobody takes
-the connection. No timers here.
+Leaves are thawed first and a parent that has children is held, since parents that watch over their
+children kill those that look dead: thawing the group at once, gunicorn's arbiter killed a worker in
+7 of 8 wakes. (Its workers' heartbeats are renewed besides, see heartbeats.py.) But a parent that
+alone holds the listening socket is itself the one that serves (a Node cluster, Vite with its
+esbuild child) and goes with the leaves. Who has a socket that its children inherited and still is
+the one who accepts (a server with a pool of forked helpers) cannot be told from outside: the
+supervisor looks at the backlog, `listening.waiting_count`, and releases early when nobody takes the
+connection. No timers here.
 
 Considered the cgroup freezer: it needs a delegated cgroup, and its wake is no faster (measured,
 0.69 ms against 0.59 ms).
@@ -23,6 +24,7 @@ import signal
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from procman.runtime.heartbeats import find_heartbeats, renew
 from procman.runtime.listening import listening_sockets
 from procman.runtime.tree import started_at, tree
 
@@ -40,30 +42,36 @@ class Held:
     """The parents still frozen after `thaw_leaves`; false when there are none."""
 
     processes: tuple[Stopped, ...]
+    heartbeats: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.processes)
 
     def release(self) -> None:
         """Thaw them, children before parents; again is harmless."""
+        renew(self.heartbeats)
         _continue(self.processes)
 
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """A tree at rest: `processes` parents first, `parents` the pids to hold when it wakes."""
+    """A tree at rest: `processes` parents first, `parents` the pids to hold when it wakes, and the
+    `heartbeats` to renew before they are released."""
 
     processes: tuple[Stopped, ...]
     parents: frozenset[int]
+    heartbeats: tuple[str, ...] = ()
 
     def thaw_leaves(self) -> Held:
         """Let those run that serve, children before parents; the caller releases the rest."""
         leaves_first = self.processes[::-1]
         _continue(process for process in leaves_first if process.pid not in self.parents)
-        return Held(tuple(process for process in leaves_first if process.pid in self.parents))
+        held = tuple(process for process in leaves_first if process.pid in self.parents)
+        return Held(held, self.heartbeats)
 
     def thaw_all(self) -> None:
         """Let all run, as before a signal that is to end them; again is harmless."""
+        renew(self.heartbeats)
         _continue(self.processes[::-1])
 
 
@@ -83,7 +91,8 @@ def freeze(leader: int, strays: Callable[[], Iterable[int]] = no_strays) -> Froz
         for pid in new:
             seen[pid] = _stop(pid)
     alive = tuple(process for process in seen.values() if process)
-    return Frozen(alive, _idle_parents([process.pid for process in alive]))
+    pids = [process.pid for process in alive]
+    return Frozen(alive, _idle_parents(pids), find_heartbeats(pids))
 
 
 def _stop(pid: int) -> Stopped | None:

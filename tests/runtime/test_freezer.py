@@ -278,19 +278,23 @@ def gunicorn(place: Path, workers: int) -> Iterator[Gunicorn]:
         kill_tree(server.process)
 
 
+def let_the_timeout_pass(clock: Gunicorn) -> None:
+    """A worker that hangs from now on is given up when gunicorn's timeout is over."""
+    hanging = clock.connect("/hold")
+    with clock.gate.open("wb"):
+        clock.until("WORKER TIMEOUT")
+    hanging.close()
+
+
 def test_gunicorn_frozen_for_longer_than_its_timeout_loses_no_worker_and_no_request(
     tmp_path: Path,
 ) -> None:
-    """The shell and the arbiter are held until the workers' heartbeats are fresh again."""
+    """The shell and the arbiter are held while the workers answer."""
     with gunicorn(tmp_path / "frozen", 2) as server, gunicorn(tmp_path / "clock", 1) as clock:
         assert server.ask_two_workers() == server.workers
         frozen = freeze(server.process.pid)
         assert set(pids_of(frozen)) == {*tree(server.process.pid)}
-        # A worker that hangs from now on is given up when the timeout is over: that is our clock.
-        hanging = clock.connect("/hold")
-        with clock.gate.open("wb"):
-            clock.until("WORKER TIMEOUT")
-        hanging.close()
+        let_the_timeout_pass(clock)
         early = server.connect("/")  # waits in the backlog of the sleeping server
         assert select.select([early], [], [], 0)[0] == []
         held = frozen.thaw_leaves()
@@ -301,3 +305,29 @@ def test_gunicorn_frozen_for_longer_than_its_timeout_loses_no_worker_and_no_requ
         server.arbiter_has_looked()
         assert server.ask_two_workers() == server.workers
         assert not [line for line in server.seen if "TIMEOUT" in line or "Worker" in line]
+
+
+@pytest.mark.parametrize("way", ["leaves", "all"])
+def test_workers_that_had_no_time_to_prove_their_life_are_not_killed(
+    tmp_path: Path, way: str
+) -> None:
+    """However soon the arbiter looks: with `-t 120` an idle worker is silent for a minute."""
+    with gunicorn(tmp_path / "frozen", 2) as server, gunicorn(tmp_path / "clock", 1) as clock:
+        frozen = freeze(server.process.pid)
+        assert len(frozen.heartbeats) >= 2
+        let_the_timeout_pass(clock)
+        if way == "all":
+            frozen.thaw_all()
+        else:
+            frozen.thaw_leaves().release()
+        server.arbiter_has_looked()
+        assert server.ask_two_workers() == server.workers
+        assert not [line for line in server.seen if "TIMEOUT" in line or "Worker" in line]
+
+
+def test_a_tree_without_gunicorn_has_no_heartbeats() -> None:
+    with running(FAMILY) as parent:
+        line_of(parent)
+        frozen = freeze(parent.pid)
+        assert frozen.heartbeats == ()
+        frozen.thaw_all()
