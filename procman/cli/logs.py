@@ -112,7 +112,7 @@ def _show(
             printer.print_all(recall, selection)
         elif follow:
             click.echo("procman: the app is not running", err=True)
-        elif not printer.has_printed and selection.targets and not recall.is_empty:
+        elif not (printer.has_printed or recall.is_empty or count == 0) and selection.is_by_name:
             click.echo(f"procman: nothing of {', '.join(selection.targets)} is there", err=True)
 
 

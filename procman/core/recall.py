@@ -67,6 +67,11 @@ class Selection:
         """Whether nothing is left out."""
         return not self.targets and not self.since and self.grep is None
 
+    @property
+    def is_by_name(self) -> bool:
+        """Whether lines are left out by nothing but their source."""
+        return bool(self.targets) and not self.since and self.grep is None
+
     def choose(self, batch: Batch) -> list[bytes]:
         """The wanted texts of a batch."""
         if batch.time < self.since:
