@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import selectors
 import signal
@@ -62,6 +63,28 @@ def run(
         process.stdout.close()
         os.close(waiting)
     return process.returncode if in_time else None
+
+
+class Output:
+    """What a program prints, as it comes: whole characters of whatever bytes it writes."""
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self._write = write
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def __call__(self, data: bytes) -> None:
+        text = self._decoder.decode(data)
+        if text:
+            self._write(text)
+
+
+def ended(status: int | None) -> str:
+    """How a program ended, in words: the end of a sentence that names it."""
+    if status is None:
+        return "took too long"
+    if status < 0:
+        return f"was ended by {signal.Signals(-status).name}"
+    return f"exited with status {status}"
 
 
 @contextmanager

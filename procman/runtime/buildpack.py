@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import codecs
 import fcntl
 import hashlib
 import os
-import signal
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,7 +17,7 @@ from procman.core.buildpack import (
     parse_release,
 )
 from procman.errors import ProcmanError, SlugError
-from procman.runtime.build_step import run
+from procman.runtime.build_step import Output, ended, run
 from procman.runtime.slug_walk import walk
 from procman.runtime.tree_copy import copy_tree
 
@@ -53,19 +51,6 @@ class Compilation:
     stack: str
     commit: str | None = None
     limit: float = COMPILE_LIMIT  # seconds
-
-
-class Output:
-    """What a program prints, as it comes: whole characters of whatever bytes it writes."""
-
-    def __init__(self, write: Callable[[str], object]) -> None:
-        self._write = write
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-
-    def __call__(self, data: bytes) -> None:
-        text = self._decoder.decode(data)
-        if text:
-            self._write(text)
 
 
 def compile_app(
@@ -114,7 +99,7 @@ def _detect(pack: Path, build: Path, variables: Mapping[str, str]) -> str:
     text = collected.decode("utf-8", "replace").strip()
     if status != 0:
         raise ProcmanError(
-            f"the buildpack {pack.name} does not take this app (bin/detect: {_ended(status)})",
+            f"the buildpack {pack.name} does not take this app (bin/detect: {ended(status)})",
             hint=text or None,
         )
     return text.splitlines()[0] if text else pack.name
@@ -132,7 +117,7 @@ def _compile(
     if status is None:
         raise ProcmanError(f"the buildpack {name} took longer than {limit / 60:g} minutes")
     if status != 0:
-        raise ProcmanError(f"the buildpack {name} failed: bin/compile {_ended(status)}")
+        raise ProcmanError(f"the buildpack {name} failed: bin/compile {ended(status)}")
 
 
 def _release(pack: Path, build: Path, variables: Mapping[str, str]) -> Said | None:
@@ -142,16 +127,8 @@ def _release(pack: Path, build: Path, variables: Mapping[str, str]) -> Said | No
     collected = bytearray()
     status = run([str(program), str(build)], build, variables, DETECT_LIMIT, collected.extend)
     if status != 0:
-        raise ProcmanError(f"the buildpack {pack.name} failed: bin/release {_ended(status)}")
+        raise ProcmanError(f"the buildpack {pack.name} failed: bin/release {ended(status)}")
     return parse_release(collected.decode("utf-8", "replace"), path=f"{pack.name}/bin/release")
-
-
-def _ended(status: int | None) -> str:
-    if status is None:
-        return "took too long"
-    if status < 0:
-        return f"was ended by {signal.Signals(-status).name}"
-    return f"exited with status {status}"
 
 
 def _after(exports: Sequence[str], argv: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from procman.core.buildpack import COMPILE_LIMIT
 from procman.core.slug import MAX_PACKED, Metadata, size_text
 from procman.core.slug_rules import Rules
+from procman.runtime.build_step import Output
 from procman.runtime.buildpack import Compilation, compile_app, is_inline
 from procman.runtime.git import Commit, current_commit, export, find_commit
 from procman.runtime.scratch import discard
@@ -46,6 +47,10 @@ class Log:
     def text(self, text: str) -> None:
         """What a buildpack prints, which has the form already."""
         self._write(text)
+
+    def output(self) -> Output:
+        """The same, as bytes that come in any pieces."""
+        return Output(self._write)
 
     def heading(self, text: str) -> None:
         """`-----> Compressing...`"""
