@@ -263,7 +263,7 @@ def test_a_reader_that_goes_away_is_a_clean_stop(sandbox: Sandbox) -> None:
 def test_the_formation_and_its_ports_follow_foremans_rule(sandbox: Sandbox) -> None:
     """base + 100 x index + number - 1, counted over the whole Procfile."""
     procfile = "web: echo $DYNO $PS $PORT\nworker: echo $DYNO $PORT $PROCMAN_WEB_PORT\n"
-    running = sandbox.start(procfile, "-c", "worker=2", "-p", "7000")
+    running = sandbox.start(procfile, "-c", "worker=2", "-p", "7000", "--no-router")
     assert running.finish() == 0
     assert running.lines("web.1") == ["web.1 web.1 7000"]
     assert running.lines("worker.2") == ["worker.2 7101 7000"]
