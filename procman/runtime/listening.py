@@ -3,9 +3,10 @@
 That a process bound a port cannot be waited for: the kernel reports sockets that are destroyed
 (SKNLGRP_INET_TCP_DESTROY) but not those that begin to listen; seccomp's user notification would
 tell, and would take sudo from every dyno; a connect to a port that nobody has bound is refused at
-once. So a dyno that is starting, and only then, is asked for: `Readiness` looks at growing
-distances, from 1 to 20 ms (`ready_delays`), and each look costs 60 µs, whatever the tree holds,
-until a listening socket appears that was not there before.
+once. So a dyno that is starting, and only then, is looked at: `Readiness`, at the growing distances
+of `ready_delays`. A look costs 50 µs, whatever the tree holds, until a listening socket appears
+that was not there before; a connect to see whether it is refused would cost 16 µs, and show up in
+the dyno's log when it is not.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from procman.core.addresses import Bound
 from procman.runtime.sock_diag import (
     CLOSE_WAIT,
     ESTABLISHED,
@@ -40,6 +42,12 @@ class Listening:
     host: str
     port: int
     inode: int
+    only_v6: bool = False
+
+    @property
+    def bound(self) -> Bound:
+        """What it is bound to."""
+        return Bound(self.host, self.port, self.only_v6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +74,7 @@ def listening_sockets(pids: Iterable[int]) -> list[Listening]:
         return _by_psutil(pids)
     rows = {row.inode: row for row in _rows(LISTEN)}
     return [
-        Listening(pid, fd, row.family, row.host, row.port, inode)
+        Listening(pid, fd, row.family, row.host, row.port, inode, row.only_v6)
         for pid in pids
         for fd, inode in _socket_inodes(pid)
         if (row := rows.get(inode))
@@ -89,7 +97,10 @@ def holder_of(port: int) -> Holder | None:
 
 def established_count(port: int) -> int:
     """How many connections the local port has, those included that nobody has accepted yet, and
-    those whose client has finished speaking and still waits for the answer."""
+    those whose client has finished speaking and still waits for the answer.
+
+    The kernel goes through its whole table, half a millisecond to one with 262,144 buckets.
+    """
     if not IS_LINUX:
         return _count_by_psutil(port)
     return len(_rows(ESTABLISHED, CLOSE_WAIT, port=port))
@@ -136,11 +147,13 @@ class Readiness:
 
 
 def ready_delays() -> Iterator[float]:
-    """Seconds between looks at a starting dyno: 1 ms at first, a tenth more each, at most 20 ms."""
-    delay = 0.001
+    """Seconds between looks at a starting dyno: 1 ms at first, 4 ms from 60 ms on, so that a quick
+    boot is not made slower by more than that, and after 2 s rarer, up to 20 ms."""
+    elapsed = 0.0
     while True:
+        delay = min(_LONGEST, max(min(0.001 + elapsed / 20, 0.004), elapsed / 500))
         yield delay
-        delay = min(_LONGEST, delay * 1.1)
+        elapsed += delay
 
 
 def duplicate_socket(pid: int, fd: int) -> socket.socket | CannotDuplicate:

@@ -1,5 +1,5 @@
-"""Asks the kernel for its TCP sockets over netlink: 20 to 30 µs, where reading /proc/net/tcp takes
-milliseconds on a busy machine. Linux; linux/inet_diag.h, sock_diag(7).
+"""Asks the kernel for its TCP sockets over netlink: for who listens on a port 25 µs, where reading
+/proc/net/tcp takes milliseconds. Linux; linux/inet_diag.h, sock_diag(7).
 """
 
 from __future__ import annotations
@@ -20,13 +20,16 @@ _HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, po
 _QUERY = struct.Struct("=BBBxI")  # inet_diag_req_v2: family, protocol, extensions, states
 _IDENTITY = struct.Struct("=2s2s16s16sI8s")  # inet_diag_sockid; ports and addresses as on the wire
 _ANSWER = struct.Struct("=BBxx2s2s16s16sI8sIIIII")  # inet_diag_msg
+_ATTRIBUTE = struct.Struct("=HH")  # nlattr: length, type
+_ONLY_V6 = 11  # INET_DIAG_SKV6ONLY
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
 @dataclass(frozen=True, slots=True)
 class TcpSocket:
     """One row of the kernel's table. `waiting` is, of a listening socket, how many connections it
-    has not accepted yet. An inode of 0 is a connection that nobody has accepted."""
+    has not accepted yet, and `only_v6` whether it takes no IPv4. An inode of 0 is a connection that
+    nobody has accepted."""
 
     family: int
     host: str
@@ -34,6 +37,7 @@ class TcpSocket:
     inode: int
     uid: int
     waiting: int
+    only_v6: bool = False
 
 
 class SockDiag:
@@ -82,7 +86,7 @@ class SockDiag:
             if kind == _ERROR:
                 number = -struct.unpack_from("=i", data, at + _HEADER.size)[0]
                 raise OSError(number, "the kernel does not list its TCP sockets")
-            found.append(_row(data, at + _HEADER.size))
+            found.append(_row(data, at + _HEADER.size, at + length))
             at += (length + 3) & ~3
         return False
 
@@ -95,10 +99,21 @@ def _request(family: int, mask: int, port: int) -> bytes:
     return _HEADER.pack(size, _SOCK_DIAG_BY_FAMILY, _REQUEST_DUMP, 1, 0) + body
 
 
-def _row(data: bytes, at: int) -> TcpSocket:
+def _row(data: bytes, at: int, end: int) -> TcpSocket:
     family, _state, port, _, source, _, _, _, _, waiting, _, uid, inode = _ANSWER.unpack_from(
         data, at
     )
     size = 4 if family == socket.AF_INET else 16
     host = socket.inet_ntop(family, source[:size])
-    return TcpSocket(family, host, int.from_bytes(port, "big"), inode, uid, waiting)
+    only_v6 = family == socket.AF_INET6 and _has_only_v6(data, at + _ANSWER.size, end)
+    return TcpSocket(family, host, int.from_bytes(port, "big"), inode, uid, waiting, only_v6)
+
+
+def _has_only_v6(data: bytes, at: int, end: int) -> bool:
+    """Whether the attributes of a row say so; older kernels than 4.3 do not tell."""
+    while at + _ATTRIBUTE.size < end:
+        length, kind = _ATTRIBUTE.unpack_from(data, at)
+        if kind == _ONLY_V6:
+            return bool(data[at + _ATTRIBUTE.size])
+        at += max(_ATTRIBUTE.size, (length + 3) & ~3)
+    return False

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 
 import pytest
 
@@ -183,18 +182,16 @@ def test_readiness_is_silent_until_the_tree_binds(way: str) -> None:
             readiness.close()
 
 
-def test_looks_come_quickly_at_first_and_never_rarer_than_every_20_ms() -> None:
-    """A look is late by 1 ms and a tenth of the boot at most, and a slow boot costs no CPU."""
-    delays = list(islice(ready_delays(), 100))
-    assert delays[0] == 0.001
-    assert delays == sorted(delays)
-    assert delays[-1] == 0.020
-    elapsed = 0.0
-    for delay in delays:
-        assert delay <= 0.001 + elapsed / 10 + 1e-9
-        elapsed += delay
-        if delay == 0.020:
+def test_looks_come_quickly_while_a_boot_may_be_quick_and_rarer_when_it_is_not() -> None:
+    """Late by 4 ms at most in the first two seconds, by 20 ms ever; a minute is 4,000 looks."""
+    looks, elapsed = 0, 0.0
+    for delay in ready_delays():
+        assert 0.001 <= delay <= 0.020
+        assert delay <= 0.004 or elapsed > 2.0
+        looks, elapsed = looks + 1, elapsed + delay
+        if elapsed > 60.0:
             break
+    assert looks < 4000
 
 
 def test_a_copied_socket_sees_the_connection_to_a_stopped_server() -> None:
