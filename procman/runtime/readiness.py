@@ -12,19 +12,20 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import assert_never
 
+from procman.core.addresses import Address, address_at, address_elsewhere
 from procman.core.dyno import BOOT_TIMEOUT
+from procman.core.fleet import WEB
 from procman.core.readiness import Delay, Exec, Finished, Http, Log, Port, Readiness, Spawned
 from procman.runtime.boots import Boots
-from procman.runtime.listening import listening_sockets
+from procman.runtime.listening import Listening, listening_sockets
 from procman.runtime.probe import status_of
 from procman.runtime.process import Process
-from procman.runtime.sock_diag import LISTEN, SockDiag
+from procman.runtime.sock_diag import LISTEN, SockDiag, TcpSocket
 from procman.runtime.tree import tree
 
 ONE_TRY = 10.0  # seconds that one request or command may take; the next try may be luckier
-# Bound to all addresses, IPv6's wildcard takes IPv4 as well; a container often has no ::1.
-_ANY = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}
 PATIENT = 1.0  # seconds between looks at a boot that is past its timeout
+PREFERENCE = 1.0  # seconds that $PORT has left once a web dyno listens elsewhere
 
 
 async def wait_until_ready(check: Readiness, process: Process, boots: Boots) -> None:
@@ -35,14 +36,16 @@ async def wait_until_ready(check: Readiness, process: Process, boots: Boots) -> 
         case Finished():
             await asyncio.Event().wait()
         case Port():
-            await _wait_for_port(process)
+            await _wait_for_port(process, boots)
         case Http(path):
-            await _wait_for_port(process)
+            await _wait_for_port(process, boots)
             await _wait_for_http(process, path)
         case Log():
             await _wait_for_line(process, boots)
+            _note_address(process)
         case Exec(command):
             await _wait_for_command(process, command, boots)
+            _note_address(process)
         case Delay():
             await asyncio.sleep(check.seconds)
         case _:
@@ -58,27 +61,41 @@ def pauses(first: float, longest: float) -> Iterator[float]:
         pause = min(longest, pause * 1.1) if past < BOOT_TIMEOUT else PATIENT
 
 
-async def _wait_for_port(process: Process) -> None:
+async def _wait_for_port(process: Process, boots: Boots) -> None:
     """Until something of the boot listens on its port, or something new does in its name; notes
     where it was found.
 
+    A web dyno may also listen elsewhere: its port is hard-coded, and it is served all the same.
     What a dyno has others listen for it, as docker does, is not in its tree.
     """
     if process.port is None:
         return
+    port, anywhere = process.port, _is_web(process)
+    clock = asyncio.get_running_loop().time
+    since: float | None = None  # it has been listening elsewhere
     with ExitStack() as stack:
         diag = _open_diag(stack)
         others: set[int] | None = None
         for pause in pauses(0.001, 0.020):
-            inodes = None if diag is None else _inodes(diag, process.port)
-            if inodes is None or inodes:
-                process.address = _address(process.pid, process.port)
-                if process.address is not None:
-                    return
-                if inodes is not None and others is not None and inodes - others:
-                    return
+            rows = None if diag is None else diag.sockets(LISTEN, port=0 if anywhere else port)
+            found = _listening(process) if _may_be_ours(rows, others, port) else []
+            bound = [one.bound for one in found]
+            process.address = address_at(bound, port)
+            if process.address is not None:
+                return
+            if others is not None and rows is not None and _is_new(rows, others, port):
+                return
             if others is None:
-                others = inodes or set()
+                others = {row.inode for row in rows or ()} - {one.inode for one in found}
+            elsewhere = address_elsewhere(bound) if anywhere else None
+            if elsewhere is None:
+                since = None
+            elif since is None:
+                since = clock()
+            elif clock() - since >= PREFERENCE:
+                process.address = elsewhere
+                boots.hub.say(_warning(process, elsewhere), process.dyno)
+                return
             await asyncio.sleep(pause)
 
 
@@ -91,16 +108,38 @@ def _open_diag(stack: ExitStack) -> SockDiag | None:
         return None  # no netlink in this sandbox: the tree is asked each time
 
 
-def _inodes(diag: SockDiag, port: int) -> set[int]:
-    return {row.inode for row in diag.sockets(LISTEN, port=port)}
+def _note_address(process: Process) -> None:
+    """Where a web dyno listens that was found to be ready otherwise."""
+    if _is_web(process) and process.port is not None:
+        bound = [one.bound for one in _listening(process)]
+        process.address = address_at(bound, process.port) or address_elsewhere(bound)
 
 
-def _address(pid: int, port: int) -> tuple[str, int] | None:
-    """Where something of the tree can be reached at the port; None when nothing listens there."""
-    for found in listening_sockets(tree(pid)):
-        if found.port == port:
-            return _ANY.get(found.host, found.host), port
-    return None
+def _may_be_ours(rows: list[TcpSocket] | None, others: set[int] | None, port: int) -> bool:
+    """Whether it is worth while to look through the tree: each look costs less than it."""
+    if rows is None:
+        return True
+    return any(others is None or row.port == port or row.inode not in others for row in rows)
+
+
+def _is_new(rows: list[TcpSocket], others: set[int], port: int) -> bool:
+    return any(row.port == port and row.inode not in others for row in rows)
+
+
+def _listening(process: Process) -> list[Listening]:
+    """What the tree of a boot listens on."""
+    return listening_sockets(tree(process.pid))
+
+
+def _is_web(process: Process) -> bool:
+    return process.dyno.rpartition(".")[0] == WEB
+
+
+def _warning(process: Process, elsewhere: Address) -> str:
+    return (
+        f"warning: listens on port {elsewhere[1]}, not on $PORT ({process.port}): "
+        "requests are led there"
+    )
 
 
 async def _wait_for_http(process: Process, path: str) -> None:
