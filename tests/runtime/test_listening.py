@@ -15,7 +15,6 @@ import pytest
 from procman.runtime import listening, sock_diag
 from procman.runtime.listening import (
     CannotDuplicate,
-    Readiness,
     duplicate_socket,
     established_count,
     holder_of,
@@ -165,21 +164,6 @@ def test_connections_over_ipv6_and_to_a_dual_stack_listener_count(way: str) -> N
             assert established_count(port) == 2, way
             for connection in taken:
                 connection.close()
-
-
-def test_readiness_is_silent_until_the_tree_binds(way: str) -> None:
-    """What listened before, and what others bind meanwhile, is not the dyno's."""
-    with socket.create_server(("127.0.0.1", 0)), server() as running:
-        readiness = Readiness()
-        try:
-            assert readiness.look(running.pid) == [], way
-            with socket.create_server(("127.0.0.1", 0)):
-                assert readiness.look(running.pid) == []
-                port = int(running.say("::1"))
-                [found] = readiness.look(running.pid)
-            assert (found.pid, found.host, found.port) == (running.pid, "::1", port)
-        finally:
-            readiness.close()
 
 
 def test_looks_come_quickly_while_a_boot_may_be_quick_and_rarer_when_it_is_not() -> None:
