@@ -81,7 +81,8 @@ class _Screen:
         """Until q; the exit status. Raises NotRunningError when the app ends."""
         while True:
             self._top.look(with_usage(answer["dynos"]), time.monotonic())
-            title = f"{answer['app']}   {answer['url'] or ''}   pid {answer['pid']}"
+            words = [answer["app"], answer["url"], f"pid {answer['pid']}"]
+            title = "   ".join(str(word) for word in words if word is not None)
             status = self._wait(title, time.monotonic() + EVERY)
             if status is not None:
                 return status

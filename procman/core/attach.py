@@ -133,9 +133,12 @@ class Keys:
 
 
 def end_of_input(last: bytes) -> bytes:
-    """What tells a terminal's reader that the input has ended, after these last bytes: in the
-    middle of a line a first Ctrl-D only hands the line over."""
-    return END_OF_INPUT if last.endswith(b"\n") or not last else END_OF_INPUT * 2
+    """What tells a terminal's reader that the input has ended, after these last bytes.
+
+    In the middle of a line a Ctrl-D only hands the line over, and how many more are needed depends
+    on the program (cat one, Python two): a line that has no end gets one.
+    """
+    return END_OF_INPUT if last.endswith(b"\n") or not last else b"\n" + END_OF_INPUT
 
 
 __all__ = [

@@ -106,7 +106,8 @@ class Top:
 def bars(readings: Sequence[float] | deque[float] | deque[int], full: float) -> str:
     """One bar for each reading, the newest at the right; `full` and more is the highest."""
     steps = len(BARS) - 1
-    return "".join(BARS[min(steps, round(r / full * steps)) if full else 0] for r in readings)
+    drawn = [BARS[min(steps, round(r / full * steps)) if full else 0] for r in readings]
+    return "".join(drawn).rjust(KEPT)
 
 
 def _line(row: Sequence[str], widths: Sequence[int], width: int) -> str:

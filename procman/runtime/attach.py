@@ -39,10 +39,10 @@ async def attach(
     source = boots.source(name)
     line = _Line(asyncio.get_running_loop(), connection)
     asleep = fleet.dynos[name].state is State.SUSPENDED
-    line.put(encode({"ok": True, "dyno": name, "pid": process.pid, "asleep": asleep}))
+    line.greet(encode({"ok": True, "dyno": name, "pid": process.pid, "asleep": asleep}))
     line.tell(Began(process.boot), process.output)
     if source.recent:
-        line.tell(Output(source.recent))
+        line.show(source.recent)
     source.onlookers.append(line.show)
     leaving = asyncio.ensure_future(_until_gone(connection))
     following = asyncio.ensure_future(_follow(supervisor, boots, process, line))
@@ -120,75 +120,94 @@ def _boots_again(fleet: Fleet, name: str) -> bool:
 
 
 class _Line:
-    """The sending end of one connection: frames in order, bounded, without waiting."""
+    """The sending end of one connection: frames in order, bounded, without waiting.
+
+    When too much waits, the output that waits is dropped: a terminal is about what came last.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
         self._loop = loop
         self._connection = connection
-        self._waiting: deque[tuple[memoryview, int | None]] = deque()
-        self._size = 0
-        self._missed = 0
+        self._waiting: deque[tuple[Frame, int | None]] = deque()
+        self._size = 0  # bytes of output that wait
+        self._half_sent = b""
         self._is_writing = False
         self._drained: asyncio.Future[None] | None = None
 
+    def greet(self, answer: bytes) -> None:
+        """Send the answer that comes before all frames."""
+        self._half_sent = answer
+        self._send()
+
     def show(self, data: bytes) -> None:
-        """Pass on what the dyno wrote, or count it as missed."""
+        """Pass on what the dyno wrote."""
+        self._size += len(data)
+        self.tell(Output(data))
         if self._size > LIMIT:
-            self._missed += len(data)
-        else:
-            self.tell(Output(data))
+            self._drop_output()
 
     def tell(self, frame: Frame, descriptor: int | None = None) -> None:
         """Send a frame; the descriptor goes with it, and is the caller's as before."""
-        if self._missed and self._size <= LIMIT:
-            missed, self._missed = self._missed, 0
-            self.tell(Missed(missed))
-        self.put(encode_frame(frame), None if descriptor is None else os.dup(descriptor))
-
-    def put(self, data: bytes, descriptor: int | None = None) -> None:
-        """Send bytes; the descriptor is ours from now on."""
-        self._waiting.append((memoryview(data), descriptor))
-        self._size += len(data)
+        own = None if descriptor is None else os.dup(descriptor)
+        self._waiting.append((frame, own))
         if not self._is_writing:
             self._send()
 
     async def drained(self) -> None:
         """Until all is sent."""
-        if self._waiting:
+        if self._is_writing:
             self._drained = self._loop.create_future()
             await self._drained
 
     def close(self) -> None:
         """Drop what waits."""
-        if self._is_writing:
-            self._loop.remove_writer(self._connection)
-            self._is_writing = False
+        self._await_room(False)
         for _, descriptor in self._waiting:
             if descriptor is not None:
                 os.close(descriptor)
         self._waiting.clear()
 
+    def _drop_output(self) -> None:
+        missed = 0
+        kept: list[tuple[Frame, int | None]] = []
+        for frame, descriptor in self._waiting:
+            match frame:
+                case Output(data):
+                    missed += len(data)
+                case Missed(count):
+                    missed += count
+                case _:
+                    kept.append((frame, descriptor))
+        self._waiting = deque([(Missed(missed), None), *kept])
+        self._size = 0
+
     def _send(self) -> None:
-        while self._waiting:
-            data, descriptor = self._waiting[0]
-            try:
-                if descriptor is None:
-                    sent = self._connection.send(data)
+        try:
+            while self._half_sent or self._waiting:
+                if not self._half_sent:
+                    self._send_next()
                 else:
-                    sent = socket.send_fds(self._connection, [data], [descriptor])
-            except BlockingIOError:
-                break
-            except OSError:  # it went away, which `_until_gone` learns as well
-                self.close()
-                return
-            self._size -= sent
-            if descriptor is not None:
-                os.close(descriptor)
-            if sent == len(data):
-                self._waiting.popleft()
-            else:
-                self._waiting[0] = data[sent:], None
-        self._await_room(bool(self._waiting))
+                    self._half_sent = self._half_sent[self._connection.send(self._half_sent) :]
+        except BlockingIOError:
+            self._await_room(True)
+        except OSError:
+            self.close()  # it went away, which `_until_gone` learns as well
+        else:
+            self._await_room(False)
+
+    def _send_next(self) -> None:
+        """Begin a frame. Its descriptor goes with the first byte."""
+        frame, descriptor = self._waiting[0]
+        data = encode_frame(frame)
+        if descriptor is None:
+            sent = self._connection.send(data)
+        else:
+            sent = socket.send_fds(self._connection, [data], [descriptor])
+            os.close(descriptor)
+        self._waiting.popleft()
+        self._half_sent = data[sent:]
+        if isinstance(frame, Output):
+            self._size -= len(frame.data)
 
     def _await_room(self, wanted: bool) -> None:
         if wanted and not self._is_writing:
@@ -196,12 +215,8 @@ class _Line:
         elif not wanted and self._is_writing:
             self._loop.remove_writer(self._connection)
         self._is_writing = wanted
-        if not wanted:
-            if self._missed:
-                missed, self._missed = self._missed, 0
-                self.tell(Missed(missed))
-            elif self._drained is not None and not self._drained.done():
-                self._drained.set_result(None)
+        if not wanted and self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
 
 
 __all__ = ["attach"]
