@@ -4,7 +4,7 @@ An entry is refused that
 - has an absolute path, a `..`, a NUL, or a name no file system takes;
 - is neither file, directory, symbolic link nor hard link (a device, a fifo, a sparse file);
 - carries a set-user-id or set-group-id bit;
-- lies below something that is no directory (an earlier symbolic link, for instance);
+- lies below something that is no directory (such as an earlier symbolic link);
 - is there twice (a file over a link over a file is how GNU tar once was tricked);
 - is a hard link to anything but an earlier file of the same slug;
 - is a symbolic link that leads out of the app, directly or by way of other links of the slug;

@@ -65,10 +65,19 @@ class Sink:
         if self._descriptor < 0:
             return len(data)
         if not self.size:
-            data = GZIP_HEADER + data[len(GZIP_HEADER) :]
+            # The header is held back: a gzip writer that fails at once is half made, and fails
+            # again when it is thrown away.
+            self.size = len(data)
+            return len(data)
+        if self.size == len(GZIP_HEADER):
+            self._put(GZIP_HEADER)
         self.size += len(data)
         if self.size >= self._limit:
             packed_size_warning(MAX_PACKED)
+        self._put(data)
+        return len(data)
+
+    def _put(self, data: bytes) -> None:
         self._hash.update(data)
         view = memoryview(data)
         try:
@@ -76,7 +85,6 @@ class Sink:
                 view = view[os.write(self._descriptor, view) :]
         except OSError as problem:
             raise SlugError(f"cannot write the slug: {problem.strerror}") from None
-        return len(data)
 
     def shut(self) -> None:
         """Take no more: a writer that failed is closed late, when the number is another file's."""

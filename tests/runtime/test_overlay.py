@@ -13,7 +13,7 @@ import pytest
 from procman.core.slug import Metadata
 from procman.errors import SlugError
 from procman.runtime import overlay_mount
-from procman.runtime.overlay import Copies, Copy, Means
+from procman.runtime.overlay import ENTER, Copies, Copy, Means
 from procman.runtime.scratch import TRASH, sweep
 from procman.runtime.slug_build import Log, Order, build
 from procman.runtime.slug_store import SlugStore
@@ -120,8 +120,7 @@ def test_a_dyno_runs_as_the_same_user_in_the_same_environment(
     asked = "id -u; id -g; grep -E 'CapEff|SigIgn|SigBlk' /proc/self/status; env | sort; pwd"
     seen = sh(copy, f"unset OLDPWD; {asked}", LC_ALL="", LANG="C").splitlines()
     plain = subprocess.run(
-        ["/bin/sh", "-c", f"unset OLDPWD; {asked}"],
-        cwd=copy.path,
+        [*ENTER, str(copy.path), "/bin/sh", "-c", f"unset OLDPWD; {asked}"],
         env={**os.environ, "PWD": str(copy.path), "LC_ALL": "", "LANG": "C"},
         capture_output=True,
         text=True,
