@@ -138,10 +138,13 @@ class Exchange:
         if self._answer is not None:
             self._pass_on(self._answer, data, b"")
             return
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
-        self._heard = True
+        if not self._heard:
+            self._heard = True
+            if self._alarm is not None:
+                self._alarm.cancel()
+                self._alarm = None
+            if self._connect is not None and self.dyno is not None:
+                self.dyno.upstream.heard_on(self.dyno, self.router.loop.time())
         if self._buffer:
             data = self._buffer + data
         while data:
@@ -375,6 +378,7 @@ class Exchange:
         """From here on bytes, not messages."""
         client = self.client
         connection.exchange = None
+        connection.upstream.heard_on(connection, self.router.loop.time())
         if early:
             self._write(early)
         waiting = client.surrender()

@@ -1,0 +1,275 @@
+"""Requests per second through the router against nginx, haproxy, Caddy and a direct connection.
+
+    python -m benchmarks.router [--rounds N] [--seconds N] [--install]
+
+One fast backend in C behind all of them, wrk in front, one thread or process for each. The
+contestants take turns within each round; shown are the medians, and the medians of the ratios to a
+direct connection and to nginx of the same round, since a machine's speed drifts. A contestant that
+is not installed is skipped and named; `--install` asks apt-get for all that are missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+
+from procman.core.routing import Backend, Outlook, Waiting
+from procman.runtime.router import Router
+
+PACKAGES = {"wrk": "wrk", "cc": "gcc", "nginx": "nginx", "haproxy": "haproxy", "caddy": "caddy"}
+
+# A path for each request, so that no memory of heads helps anybody.
+NEW_PATHS = """
+local n = 0
+request = function() n = n + 1; return wrk.format("GET", "/a/" .. n) end
+"""
+
+NGINX = """
+worker_processes 1; daemon off; pid {directory}/nginx.pid; error_log {directory}/nginx.log;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off; keepalive_requests 1000000000;
+  client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy;
+  fastcgi_temp_path {directory}/fastcgi; uwsgi_temp_path {directory}/uwsgi;
+  scgi_temp_path {directory}/scgi;
+  upstream backend {{ server 127.0.0.1:{backend}; keepalive 512; keepalive_requests 1000000000; }}
+  server {{
+    listen 127.0.0.1:{port} backlog=1024;
+    location / {{
+      proxy_pass http://backend; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_set_header Host $host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+      proxy_set_header X-Request-Id $request_id;
+    }}
+  }}
+}}
+"""
+
+HAPROXY = """
+global
+  nbthread 1
+  maxconn 4096
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+  http-reuse always
+  option forwardfor
+frontend front
+  bind 127.0.0.1:{port}
+  default_backend back
+backend back
+  server one 127.0.0.1:{backend}
+"""
+
+CADDY = """
+{{
+  admin off
+  auto_https off
+}}
+http://127.0.0.1:{port} {{
+  reverse_proxy 127.0.0.1:{backend}
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to ask."""
+
+    name: str
+    connections: int
+    options: tuple[str, ...] = ()
+
+
+def cases(script: Path) -> list[Case]:
+    return [
+        Case("1 connection", 1),
+        Case("32 connections", 32),
+        Case("32 connections, new paths", 32, ("-s", str(script))),
+        Case("256 connections", 256),
+        Case("1 connection, no keep-alive", 1, ("-H", "Connection: close")),
+        Case("32 connections, no keep-alive", 32, ("-H", "Connection: close")),
+    ]
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def wait_for(port: int) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+@contextmanager
+def running(command: Sequence[str], port: int) -> Iterator[None]:
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        try:
+            wait_for(port)
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
+
+
+class Awake:
+    """A supervisor whose dyno is always up."""
+
+    def outlook(self) -> Outlook:
+        return Waiting.SERVE_SOON
+
+    def wake(self) -> None: ...
+
+    def busy(self) -> None: ...
+
+    def quiet(self) -> None: ...
+
+    def drained(self, dyno: str, boot: int) -> None: ...
+
+    def log(self, line: str) -> None: ...
+
+
+async def serve(port: int, backend: int) -> None:
+    """The contestant: the router as the supervisor runs it."""
+    router = Router(Awake(), "127.0.0.1", port)
+    await router.start()
+    router.add(Backend("web.1", 1, "127.0.0.1", backend))
+    await asyncio.Event().wait()
+
+
+def contestants(directory: Path, backend: int, stack: ExitStack) -> dict[str, int]:
+    """Name → port of everything that could be started."""
+    ports = {"direct": backend}
+
+    def enter(name: str, *command: str) -> None:
+        stack.enter_context(running(command, ports[name]))
+
+    ports["procman"] = free_port()
+    enter(
+        "procman", sys.executable, "-m", __spec__.name, "--serve", f"{ports['procman']}:{backend}"
+    )
+    for name, template, command in (
+        ("nginx", NGINX, ("nginx", "-c")),
+        ("haproxy", HAPROXY, ("haproxy", "-db", "-f")),
+        ("caddy", CADDY, ("caddy", "run", "--adapter", "caddyfile", "--config")),
+    ):
+        if shutil.which(name) is None:
+            print(f"{name} is skipped: it is not installed (--install)", file=sys.stderr)
+            continue
+        ports[name] = free_port()
+        config = directory / f"{name}.conf"
+        config.write_text(template.format(directory=directory, port=ports[name], backend=backend))
+        enter(name, *command, str(config))
+    return ports
+
+
+def measure(case: Case, port: int, seconds: int) -> float:
+    """Requests per second; 0 when there were errors."""
+    said = subprocess.run(
+        [
+            *("wrk", "-t1", f"-c{case.connections}", f"-d{seconds}"),
+            *case.options,
+            f"http://127.0.0.1:{port}/",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    if "Non-2xx" in said or re.search(r"Socket errors: connect [1-9]|timeout [1-9]", said):
+        print(said, file=sys.stderr)
+        return 0.0
+    found = re.search(r"Requests/sec:\s+([\d.]+)", said)
+    return float(found[1]) if found else 0.0
+
+
+def report(case: Case, results: dict[str, list[float]]) -> None:
+    print(f"\n{case.name}")
+    for name, figures in results.items():
+        shares = [
+            statistics.median(
+                own / other for own, other in zip(figures, results[base], strict=True)
+            )
+            if base in results and all(results[base])
+            else 0.0
+            for base in ("direct", "nginx")
+        ]
+        print(
+            f"  {name:8} {statistics.median(figures):9,.0f}/s"
+            f"   {shares[0]:4.2f} of direct   {shares[1]:4.2f} of nginx"
+        )
+
+
+def run(rounds: int, seconds: int) -> None:
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        directory.chmod(0o755)  # nginx's worker is another user when root starts it
+        source = Path(__file__).with_name("backend.c")
+        binary = directory / "backend"
+        subprocess.run(["cc", "-O2", "-o", str(binary), str(source)], check=True)
+        script = directory / "paths.lua"
+        script.write_text(NEW_PATHS)
+        backend = free_port()
+        stack.enter_context(running([str(binary), str(backend)], backend))
+        ports = contestants(directory, backend, stack)
+        for case in cases(script):
+            results: dict[str, list[float]] = {name: [] for name in ports}
+            for number in range(rounds):
+                names = list(ports)
+                turn = number % len(names)
+                for name in names[turn:] + names[:turn]:
+                    results[name].append(measure(case, ports[name], seconds))
+            report(case, results)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=2)
+    parser.add_argument("--install", action="store_true")
+    parser.add_argument("--serve", metavar="PORT:BACKEND", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        port, backend = map(int, options.serve.split(":"))
+        uvloop.run(serve(port, backend))
+        return
+    missing = [package for name, package in PACKAGES.items() if shutil.which(name) is None]
+    if options.install and missing:
+        subprocess.run(["apt-get", "install", "--yes", "--quiet", *missing], check=True)
+    needed = [name for name in ("wrk", "cc") if shutil.which(name) is None]
+    if needed:
+        sys.exit(f"{' and '.join(needed)} is needed: apt-get install wrk gcc, or --install")
+    run(options.rounds, options.seconds)
+
+
+if __name__ == "__main__":
+    main()
