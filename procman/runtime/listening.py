@@ -24,7 +24,7 @@ from procman.runtime.sock_diag import (
     SockDiag,
     TcpSocket,
 )
-from procman.runtime.tree import IS_LINUX, tree
+from procman.runtime.tree import IS_LINUX
 
 _PIDFD_GETFD = 438  # one number on all architectures: asm-generic/unistd.h
 _LONGEST = 0.020
