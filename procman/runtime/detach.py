@@ -24,6 +24,7 @@ from procman.core.status import is_hopeless, unsettled
 
 if TYPE_CHECKING:
     from procman.runtime.blueprint import App
+    from procman.runtime.loghub import Sink
     from procman.runtime.supervisor import Supervisor
 
 # A dyno without a check of its readiness counts as up when it is spawned. A wrong command ends in
@@ -96,6 +97,11 @@ class Launch:
         self._pipe = pipe
         self._reasons: Mapping[str, str] = {}
 
+    @property
+    def sinks(self) -> Sequence[Sink]:
+        """It shows no lines."""
+        return ()
+
     async def watch(
         self, supervisor: Supervisor, describe: Callable[[], Mapping[str, object]]
     ) -> None:
@@ -149,7 +155,7 @@ async def come_up(supervisor: Supervisor) -> Mapping[str, str]:
         async with asyncio.timeout(max(PATIENCE, in_a_row)):
             while True:
                 await supervisor.until(is_decided)
-                if is_disturbed():
+                if fleet.phase is Phase.ENDING or _is_in_vain(fleet):
                     break
                 try:
                     async with asyncio.timeout(STEADY):
@@ -184,4 +190,4 @@ def _failures(fleet: Fleet) -> Mapping[str, str]:
     failed = {
         n: d.status for n, d in fleet.dynos.items() if d.status and (d.status > 0 or d.crashes)
     }
-    return {name: describe_exit(status) for name, status in failed.items()}
+    return {name: f"crashed, {describe_exit(status)}" for name, status in failed.items()}
