@@ -11,11 +11,11 @@ import os
 import select
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from procman.core.dyno import Exited, Spawn
 from procman.core.environment import COOKIE
@@ -28,7 +28,7 @@ from procman.runtime.boots import CANNOT_EXECUTE, Boots
 from procman.runtime.guardian import Guardian
 from procman.runtime.home import Home
 from procman.runtime.last_lines import LastLines
-from procman.runtime.loghub import LogHub
+from procman.runtime.loghub import LogHub, Sink
 from procman.runtime.process import open_standard_streams
 from procman.runtime.screen import Screen
 
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
     from procman.runtime.control import Stream
-    from procman.runtime.detach import Launch
     from procman.runtime.history import History
     from procman.runtime.supervisor import Supervisor
 
@@ -58,14 +57,27 @@ READER_PATIENCE = 5.0
 _ENDING = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
-def start(app: App, launch: Launch | None = None) -> int:
+class Companion(Protocol):
+    """Somebody who goes with a run: a launcher that tells when it is up, a smoke test."""
+
+    @property
+    def sinks(self) -> Sequence[Sink]:
+        """Where lines go besides."""
+
+    async def watch(
+        self, supervisor: Supervisor, describe: Callable[[], Mapping[str, object]]
+    ) -> None:
+        """Begins when everything is spawned and the router listens; the run goes on after it."""
+
+
+def start(app: App, companion: Companion | None = None) -> int:
     """Run the app until it ends; its exit status. Raises ProcmanError when it already runs.
 
-    A `launch` watches it come up.
+    A `companion` goes with it while it runs.
     """
     open_standard_streams()
     os.chdir(app.root)
-    home = Home(app.root)
+    home = Home(app.root, f".{os.getpid()}" if app.is_aside else "")
     holder = home.acquire(f"{os.getpid()} {time.strftime('%Y-%m-%d %H:%M:%S')}")
     if holder is not None:
         pid, _, since = holder.partition(" ")
@@ -75,9 +87,9 @@ def start(app: App, launch: Launch | None = None) -> int:
         )
     try:
         _require_free_ports(app)
-        return _Run(app, home, launch).run()
+        return _Run(app, home, companion).run()
     finally:
-        home.release()
+        home.remove() if app.is_aside else home.release()
 
 
 def _require_free_ports(app: App) -> None:
@@ -96,14 +108,16 @@ def _require_free_ports(app: App) -> None:
 class _Run:
     """The parts of one run, put together."""
 
-    def __init__(self, app: App, home: Home, launch: Launch | None) -> None:
+    def __init__(self, app: App, home: Home, companion: Companion | None) -> None:
         self._app = app
         self._home = home
-        self._launch = launch
+        self._companion = companion
         self._cookie = os.urandom(16).hex()
         self._hub = LogHub(time.time)
-        self._screen = Screen(1, app.look, json=app.json)
+        self._screen = Screen(app.screen, app.look, json=app.json)
         self._hub.add(self._screen)
+        for sink in () if companion is None else companion.sinks:
+            self._hub.add(sink)
         self._fleet = Fleet(
             dict(app.types),
             fail_fast=app.fail_fast,
@@ -154,6 +168,8 @@ class _Run:
 
     def _remember(self) -> None:
         """Begin the history when the first dynos run already: start-up does not wait for a disk."""
+        if self._app.is_aside:
+            return
         from procman.runtime.history import History
 
         self._history = History(self._app.root, self._hub.say)
@@ -202,6 +218,9 @@ class _Run:
             )
             while self._signals:
                 self._end(supervisor, self._signals.pop(0))
+            if self._app.pty:
+                loop.add_signal_handler(signal.SIGWINCH, self._pass_window_on, boots)
+                self._pass_window_on(boots)  # it may have changed since they were spawned
             followers = Followers()
             if self._history is not None:
                 self._history.on_write = followers.ring
@@ -211,8 +230,8 @@ class _Run:
             }
             control = Control(Desk(supervisor, boots, self._describe), streams)
             async with control.listening(self._home.socket_path), self._serving(supervisor):
-                if self._launch is not None:
-                    await self._launch.watch(supervisor, self._describe)
+                if self._companion is not None:
+                    await self._companion.watch(supervisor, self._describe)
                 await supervisor.over.wait()
         for number in _ENDING:
             loop.remove_signal_handler(number)
@@ -244,6 +263,15 @@ class _Run:
         what = "again: killing everything now" if again else "received, stopping"
         self._screen.patience = READER_PATIENCE
         supervisor.end(_ENDING[signal.Signals(number)], f"{name} {what}", kill=again)
+
+    def _pass_window_on(self, boots: Boots) -> None:
+        """The window has another size: so have the dynos' terminals, now and from now on."""
+        from procman.runtime.terminal import resize
+
+        window = self._blueprint.measure_window()
+        for process in boots.by_pid.values():
+            if process.is_pty:
+                resize(process.output, window)
 
     def _end_gone(self, supervisor: Supervisor, error: OSError) -> None:
         """Nobody reads us any more (EPIPE): a clean stop. Any other error is one."""

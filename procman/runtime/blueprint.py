@@ -44,6 +44,8 @@ class App:
     pty: bool = False
     quiet: frozenset[str] = frozenset()
     fail_fast: bool = False
+    screen: int = 1  # the descriptor where lines are shown
+    is_aside: bool = False  # a run beside the app's own: no lock of the app's, and no history
 
 
 class Blueprint:
@@ -55,6 +57,11 @@ class Blueprint:
         self._inner_ports = free_ports()
         self._sources: dict[str, Source] = {}
         self._window = _terminal_size(app.look) if app.pty else None
+
+    def measure_window(self) -> tuple[int, int]:
+        """Rows and columns of a dyno's terminal, from now on."""
+        self._window = window = _terminal_size(self.app.look)
+        return window
 
     def port_of(self, dyno: str) -> int:
         """The port that a dyno is told to listen on; behind the router a free one for web."""

@@ -29,6 +29,8 @@ class Intake:
         if not self._paused and process.output not in self._reading:
             self._reading.add(process.output)
             self._loop.add_reader(process.output, self._take, process)
+            if process.is_pty:
+                self._expect_silence(process)  # half a line may have been read before the loop ran
 
     def end(self, descriptor: int) -> None:
         """Read no more: all its writers are gone, or it is about to be closed."""
