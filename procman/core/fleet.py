@@ -160,6 +160,8 @@ class Fleet:
         for name, dyno in tuple(self.dynos.items()):
             if dyno.want is Want.ASLEEP:
                 effects += (Say(name, "Unidling"), *self._intend(name, Want.UP, now))
+                if dyno.state is State.IDLE:
+                    effects += (Say(name, "State changed from idle to starting"),)
         return self._settle(effects, now) if effects else ()
 
     # --- facts and time ---
@@ -183,6 +185,7 @@ class Fleet:
         )
         if isinstance(fact, Exited) and not stale:
             effects += self._judge_exit(dyno, fact, now)
+            effects += self._judge_sleeper(dyno, now)
         return self._settle(effects, now)
 
     def _observe_beside(self, dyno: Dyno | None, fact: Fact, now: float) -> Effects:
@@ -204,7 +207,7 @@ class Fleet:
                 policy = self.types[dyno.type].policy
                 self.dynos[name], more = machine.tick(dyno, now, policy, gate=self._gate(dyno))
                 effects += more
-        bedtime = self._bedtime()
+        bedtime = self.bedtime
         if bedtime is not None and bedtime[0] <= now:
             return effects + self.idle([bedtime[1]], now)
         return self._settle(effects, now)
@@ -214,12 +217,22 @@ class Fleet:
         """When `tick` must be called next. A request may move it on without an event."""
         everyone = (*self.dynos.values(), *self.beside)
         deadlines = [d.deadline for d in everyone if d.deadline is not None]
-        bedtime = self._bedtime()
+        bedtime = self.bedtime
         if bedtime is not None:
             deadlines.append(bedtime[0])
         return min(deadlines, default=None)
 
     # --- questions ---
+
+    @property
+    def bedtime(self) -> tuple[float, str] | None:
+        """When the lone web dyno falls asleep, and its name; None when none may."""
+        if self.idle_timeout is None or self.quiet_since is None or self.formation.get(WEB) != 1:
+            return None
+        dyno = self.dynos.get(f"{WEB}.1")
+        if dyno is None or dyno.want is not Want.UP or not self._may_sleep(dyno):
+            return None
+        return max(self.quiet_since, dyno.since) + self.idle_timeout, dyno.name
 
     @property
     def is_over(self) -> bool:
@@ -232,15 +245,6 @@ class Fleet:
         return [n for n, d in self.dynos.items() if of_type is None or d.type == of_type]
 
     # --- inside ---
-
-    def _bedtime(self) -> tuple[float, str] | None:
-        """When the lone web dyno falls asleep, and its name; None when none may."""
-        if self.idle_timeout is None or self.quiet_since is None or self.formation.get(WEB) != 1:
-            return None
-        dyno = self.dynos.get(f"{WEB}.1")
-        if dyno is None or dyno.want is not Want.UP or not self._may_sleep(dyno):
-            return None
-        return max(self.quiet_since, dyno.since) + self.idle_timeout, dyno.name
 
     def _may_sleep(self, dyno: Dyno) -> bool:
         idle = self.types[dyno.type].policy.idle
@@ -308,6 +312,15 @@ class Fleet:
         if self.fail_fast and spontaneous and self.phase is Phase.RUNNING:
             what = f"{describe_exit(fact.status)}, and --fail-fast ends the app"
             return (Say(fact.dyno, what), *self.end(shell_status(fact.status), now))
+        return ()
+
+    def _judge_sleeper(self, before: Dyno, now: float) -> Effects:
+        """One that ended: without a router nobody could ask for it, and it is booted again."""
+        is_routed = self.types[before.type].policy.routed
+        if before.state is State.SUSPENDED and not is_routed:
+            return self._intend(before.name, Want.UP, now)
+        if self.dynos[before.name].state is State.IDLE:
+            return (Say(before.name, f"State changed from {before.state.value} to idle"),)
         return ()
 
     def _judge_app(self, now: float) -> Effects:

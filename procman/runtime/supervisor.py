@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Protocol, assert_never
+from typing import assert_never
 
 from procman.core.dyno import (
     Drain,
@@ -27,27 +27,12 @@ from procman.core.dyno import (
 from procman.core.fleet import Fleet
 from procman.core.readiness import Readiness, Spawned
 from procman.runtime.boots import CANNOT_EXECUTE, Boots
+from procman.runtime.front import Front
 from procman.runtime.intake import Intake
 from procman.runtime.loghub import LogHub
 from procman.runtime.process import Process
 from procman.runtime.readiness import wait_until_ready
 from procman.runtime.sleepers import Sleepers
-
-
-class Front(Protocol):
-    """What leases the web dynos to requests: the router, or nothing."""
-
-    def up(self, process: Process) -> None:
-        """A boot is ready to be leased."""
-
-    def drain(self, dyno: str, boot: int) -> None:
-        """Lease it to nobody any more, and report Drained."""
-
-    def gone(self, dyno: str, boot: int) -> None:
-        """A boot has ended."""
-
-    def changed(self) -> None:
-        """Something about the fleet has changed."""
 
 
 class Supervisor:
@@ -98,6 +83,11 @@ class Supervisor:
             await self._checks.__aexit__(kind, error, trace)
         else:  # the group would wrap what the block raised
             await self._checks.__aexit__(None, None, None)
+
+    @property
+    def boots(self) -> Boots:
+        """The live processes."""
+        return self._boots
 
     @property
     def now(self) -> float:
@@ -172,6 +162,15 @@ class Supervisor:
         if self.fleet.asleep:
             self.perform(self.fleet.wake(self.now))
 
+    def keeps_awake(self, name: str, *, lately: bool = False) -> str | None:
+        """Why a dyno may not sleep, as far as the fleet does not know (see `Front`)."""
+        process = self._boots.find(name, self.fleet.dynos[name].boot)
+        if self.front is None:
+            return "nobody would wake it"
+        if process is None:
+            return None
+        return self.front.keeps_awake(process, lately=lately)
+
     def end(self, status: int, why: str, *, kill: bool) -> None:
         """End the app."""
         self._hub.say(why)
@@ -235,10 +234,13 @@ class Supervisor:
                 if process is not None:
                     self._sleepers.freeze(process)
                     self._hub.say("State changed from up to suspended", dyno)
+                    if self.front is not None:
+                        self.front.asleep(process)
             case Thaw(dyno, boot):
                 process = self._boots.find(dyno, boot)
                 if process is not None:
                     self._sleepers.thaw(process)
+                    self._tell_awake(process)
                     self._hub.say("State changed from suspended to up", dyno)
             case Say(dyno, text):
                 self._hub.say(text, dyno)
@@ -250,6 +252,11 @@ class Supervisor:
         process = self._boots.find(dyno, boot)
         if process is not None:
             self._sleepers.release(process)
+            self._tell_awake(process)
+
+    def _tell_awake(self, process: Process) -> None:
+        if self.front is not None:
+            self.front.awake(process)
 
     def _tell_front(self, fact: Fact) -> None:
         dyno = self.fleet.dynos.get(fact.dyno)
@@ -288,4 +295,8 @@ class Supervisor:
 
     def _tick(self) -> None:
         self._timer = None
+        bedtime = self.fleet.bedtime
+        is_due = bedtime is not None and bedtime[0] <= self.now
+        if is_due and bedtime and self.keeps_awake(bedtime[1], lately=True) is not None:
+            self.fleet.quiet_since = self.now
         self.perform(self.fleet.tick(self.now))

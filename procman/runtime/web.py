@@ -54,6 +54,16 @@ class Web:
         """Parked requests may have to be answered."""
         self.router.refresh()
 
+    def keeps_awake(self, process: Process, *, lately: bool) -> str | None:
+        """The fleet knows: the router tells when the first lease begins and the last one ends."""
+        return None
+
+    def asleep(self, process: Process) -> None:
+        """Requests come here first."""
+
+    def awake(self, process: Process) -> None:
+        """It is leased as before."""
+
     def stats(self) -> dict[str, Stats]:
         """Requests of each web dyno."""
         return self.router.stats()
