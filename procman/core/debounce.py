@@ -52,6 +52,16 @@ class Debounce:
             case Phase.GATHERING | Phase.AGAIN:
                 pass  # already known to be needed
 
+    def began(self) -> None:
+        """A redeploy began for another reason; what waits makes one more after it."""
+        match self.phase:
+            case Phase.RESTING:
+                self.phase = Phase.REDEPLOYING
+            case Phase.GATHERING:
+                self.phase = Phase.AGAIN
+            case Phase.REDEPLOYING | Phase.AGAIN:
+                pass  # said twice
+
     def ended(self) -> None:
         """The redeploy is done, whether it came up or not."""
         match self.phase:

@@ -107,6 +107,11 @@ class SelfWriting:
         for path in paths:
             self._early.setdefault(path, not self._is_up)
 
+    def unchanged(self, paths: Iterable[str]) -> None:
+        """They turned out to be as before: their events mean nothing."""
+        for path in paths:
+            self._early.pop(path, None)
+
     @property
     def deadline(self) -> float | None:
         """When `take` has something; None while nothing is put off."""

@@ -79,6 +79,20 @@ def test_changes_during_a_redeploy_make_one_more() -> None:
     assert phase(debounce) is Phase.RESTING
 
 
+def test_a_redeploy_for_another_reason_holds_back_what_waits() -> None:
+    """`procman restart`, a deploy: the save that came with it is one more, after it."""
+    debounce = Debounce()
+    debounce.began()
+    debounce.began()
+    assert phase(debounce) is Phase.REDEPLOYING
+    debounce.ended()
+    debounce.changed(["a.py"], 0.0)
+    debounce.began()
+    assert debounce.take(9.0) == ()
+    debounce.ended()
+    assert debounce.take(9.0) == ("a.py",)
+
+
 def test_no_path_is_no_change_and_ended_may_be_said_twice() -> None:
     debounce = Debounce()
     debounce.changed([], 0.0)

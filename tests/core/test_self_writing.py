@@ -159,3 +159,15 @@ def test_whether_it_came_before_the_boot_was_up_is_judged_by_its_event() -> None
         rules.came_up()
         verdict = rules.judge(["stamp.txt"], boot + 0.9, {})
         assert bool(verdict.go) == (boot < 2)
+
+
+def test_an_event_that_changed_nothing_is_no_evidence() -> None:
+    """A touch while the app boots, and a real save much later."""
+    rules = SelfWriting()
+    for boot in range(10):
+        rules.spawned(boot * 100.0)
+        rules.seen(["stamp.txt"])
+        rules.unchanged(["stamp.txt"])
+        rules.came_up()
+        rules.seen(["stamp.txt"])
+        assert rules.judge(["stamp.txt"], boot * 100.0 + 60.0, {}).go == ("stamp.txt",)

@@ -1,0 +1,204 @@
+"""Turns what happens to an app's files into decisions to redeploy, and arms the one timer for it.
+
+The order matters. An event is only noted. When the quiet has come the files are read: a save whose
+content is as before is no change. Then who wrote them is asked, and only then it is decided.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass
+
+from procman.core.debounce import Contents, Debounce, Phase
+from procman.core.self_writing import SelfWriting
+from procman.core.watch_rules import Subject, TypeGlobs, summary
+from procman.runtime.digests import read_digests
+from procman.runtime.watcher import Changes, LimitReached, Watcher
+from procman.runtime.writers import open_for_writing
+
+MANY = 50  # files; reading more of them would hold up the router, and goes to a thread
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do: restart `types` for new code; read anew what `subjects` names besides it."""
+
+    paths: tuple[str, ...]
+    types: tuple[str, ...]
+    subjects: frozenset[Subject]
+
+    @property
+    def message(self) -> str:
+        """The log line: `app.py and 2 more changed, redeploying web, worker`."""
+        what = f", redeploying {', '.join(self.types)}" if self.types else ""
+        return f"{summary(self.paths)} changed{what}"
+
+
+class Redeploys:
+    """From `start` to `close`. `decide` is called on the loop; after it, say `ended` when the new
+    processes are spawned, or nothing is decided any more. `say` takes a line for the log.
+
+    `pids` gives the processes of each dyno, by name.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        always: Mapping[str, Subject],
+        types: TypeGlobs,
+        pids: Callable[[], Mapping[str, Iterable[int]]],
+        decide: Callable[[Decision], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._types = types
+        self._pids = pids
+        self._decide = decide
+        self._say = say
+        self._debounce = Debounce()
+        self._contents = Contents()
+        self._self_writing = SelfWriting()
+        self._subjects: dict[str, Subject] = {}
+        self._early: set[str] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._watcher = Watcher(root, self._loop, self._noticed, self._limited, always=always)
+
+    async def start(self) -> None:
+        """Watch, then learn in a thread what the files are like (10 µs a file)."""
+        await asyncio.to_thread(self._watcher.start)
+        self._spawn(self._learn())
+
+    def close(self) -> None:
+        """Watch and decide nothing any longer."""
+        self._watcher.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+
+    def set_types(self, types: TypeGlobs) -> None:
+        """The Procfile or the settings changed."""
+        self._types = types
+
+    def began(self) -> None:
+        """A restart or a deploy began that was not decided here."""
+        self._debounce.began()
+
+    def spawned(self) -> None:
+        """The processes of a start, a restart or a redeploy were spawned."""
+        self._self_writing.spawned(self._loop.time())
+
+    def came_up(self) -> None:
+        """They are ready, or crashed, or have nothing to be ready by."""
+        self._self_writing.came_up()
+
+    def ended(self) -> None:
+        """The redeploy is done; what changed meanwhile makes one more."""
+        self._debounce.ended()
+        self._arm()
+
+    # On the loop.
+
+    def _noticed(self, changes: Changes) -> None:
+        self._self_writing.seen(changes.subjects)
+        self._subjects.update(changes.subjects)
+        if not self._contents.is_learnt:
+            self._early.update(changes.subjects)
+        self._debounce.changed(changes.subjects, self._loop.time())
+        self._arm()
+
+    def _limited(self, limit: LimitReached) -> None:
+        self._say(limit.message)
+
+    def _arm(self) -> None:
+        """The timer that runs is moved only when it would be late: a stream of events costs none.
+        One that is early finds nothing due and is armed again."""
+        deadline = self._deadline()
+        if deadline is None:
+            return
+        if self._timer is not None and not self._timer.cancelled():
+            if self._timer.when() <= deadline:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline, self._due)
+
+    def _deadline(self) -> float | None:
+        match self._debounce.phase:
+            case Phase.REDEPLOYING | Phase.AGAIN:
+                return None
+            case Phase.RESTING | Phase.GATHERING:
+                deadlines = (self._debounce.deadline, self._self_writing.deadline)
+                return min((one for one in deadlines if one is not None), default=None)
+
+    def _due(self) -> None:
+        self._timer = None
+        deadline = self._deadline()
+        now = self._loop.time()
+        if deadline is None or deadline > now:
+            self._arm()
+            return
+        paths = self._debounce.take(now)
+        if not paths:
+            self._debounce.began()
+        rested = self._self_writing.take(now)
+        if len(paths) > MANY:
+            self._spawn(self._judge_later(paths, rested))
+        else:
+            self._judge(read_digests(paths, self._watcher.absolute), rested)
+
+    async def _judge_later(self, paths: tuple[str, ...], rested: tuple[str, ...]) -> None:
+        digests = await asyncio.to_thread(read_digests, paths, self._watcher.absolute)
+        self._judge(digests, rested)
+
+    def _judge(self, digests: Mapping[str, bytes | None], rested: tuple[str, ...]) -> None:
+        changed = self._contents.changed(digests)
+        self._self_writing.unchanged(digests.keys() - set(changed))
+        verdict = self._self_writing.judge(changed, self._loop.time(), self._writers(changed))
+        for notice in verdict.notices:
+            self._say(f"warning: {notice.message}")
+        paths = tuple(dict.fromkeys((*rested, *verdict.go)))
+        subjects = {path: self._subjects.pop(path, Subject.CODE) for path in paths}
+        types = self._affected(subjects, verdict.spared)
+        others = frozenset(subjects.values()) - {Subject.CODE}
+        if types or others:
+            self._decide(Decision(paths, types, frozenset(subjects.values())))
+        else:
+            self.ended()
+
+    def _affected(
+        self, subjects: Mapping[str, Subject], spared: Mapping[str, str]
+    ) -> tuple[str, ...]:
+        """The types to restart for code; one that wrote a file itself not for that file."""
+        code = [path for path, what in subjects.items() if what is Subject.CODE]
+        wanted = set(self._types.affected(path for path in code if path not in spared))
+        for path in spared.keys() & set(code):
+            writer = spared[path].rpartition(".")[0]
+            wanted |= {name for name in self._types.affected([path]) if name != writer}
+        return tuple(name for name in self._types.affected(code) if name in wanted)
+
+    def _writers(self, paths: tuple[str, ...]) -> dict[str, str]:
+        """The dynos caught with one of these open for writing. Not for thousands: then it was git,
+        or an editor's replace-all."""
+        if not paths or len(paths) > MANY:
+            return {}
+        places = {self._watcher.absolute(path): path for path in paths}
+        found = open_for_writing(places, self._pids())
+        return {places[place]: dyno for place, dyno in found.items()}
+
+    async def _learn(self) -> None:
+        files = await asyncio.to_thread(self._watcher.files)
+        digests: dict[str, bytes | None] = {}
+        for at in range(0, len(files), MANY):  # in portions: the loop goes on in between
+            part = files[at : at + MANY]
+            digests |= await asyncio.to_thread(read_digests, part, self._watcher.absolute)
+        # What was written while we read may have been read as it is now, and yet is a change.
+        self._contents.learn({path: digests[path] for path in digests if path not in self._early})
+        self._early.clear()
+
+    def _spawn(self, story: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(story)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
