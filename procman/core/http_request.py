@@ -259,6 +259,8 @@ def _origin_form(method: bytes, target: bytes, host: bytes | None, lines: bytes)
 
 
 def _measure(head: bytes) -> None:
+    if len(head) > LONGEST_HEAD:
+        raise BadRequest("the head is too long", 431)
     lines = head.split(b"\r\n")
     if len(lines) - 3 > MOST_HEADERS:
         raise BadRequest("too many headers", 431)

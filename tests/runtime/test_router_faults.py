@@ -219,6 +219,32 @@ async def test_a_draining_dyno_gets_no_more_leases_and_reports_its_last_one() ->
 
 
 @story
+async def test_a_dyno_that_is_to_stop_is_not_kept_from_it_by_idle_connections() -> None:
+    """Node's server waits for them; and one that is answered meanwhile is not kept either."""
+    closed = asyncio.Semaphore(0)
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        path = (await read_head(reader)).split(b" ")[1]
+        if path == b"/slow":
+            asked.set()
+            await release.wait()
+        writer.write(OK)
+        assert await reader.read() == b""
+        closed.release()
+
+    asked, release = asyncio.Event(), asyncio.Event()
+    async with dyno(handle) as one, routed(one) as it:
+        slow = asyncio.create_task(it.ask(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n"))
+        await asked.wait()
+        assert await it.ask(GET) == OK
+        it.router.drain("web.1", 1)
+        await closed.acquire()
+        release.set()
+        assert await slow == OK
+        await closed.acquire()
+
+
+@story
 async def test_what_a_dyno_wrote_before_it_died_is_still_read() -> None:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)

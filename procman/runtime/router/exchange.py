@@ -312,7 +312,7 @@ class Exchange:
             client.cut_off(reset=until_close)
             return
         status = status_of(code)
-        stays = code is not Code.H26 and client.keeps_alive(head)
+        stays = code is not Code.H26 and head.asked.minor == 1 and client.keeps_alive(head)
         said, body = answer(
             code,
             status,

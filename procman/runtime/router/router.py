@@ -116,6 +116,9 @@ class Router:
 
     def drain(self, dyno: str, boot: int) -> None:
         """No more leases for it; `supervision.drained` when the last one has ended."""
+        for entry, upstream in self._upstreams.items():
+            if (entry.backend.dyno, entry.backend.boot) == (dyno, boot):
+                upstream.close_idle()  # some servers, told to stop, wait for them to end
         if self._table.drain(dyno, boot):
             self._supervision.drained(dyno, boot)
         self._serve_parked()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
+from procman.core.routing import Standing
 from procman.runtime.router.gate import Gate
 
 if TYPE_CHECKING:
@@ -117,7 +118,10 @@ class Upstream:
         connection.idle_since = now
         if held:
             connection.transport.resume_reading()
-        if not self._keeps or (self._unheard and self._is_late(now)):
+        if self.entry.standing is not Standing.SERVING or not self._keeps:
+            connection.transport.close()
+            return
+        if self._unheard and self._is_late(now):
             self._freed = now
             connection.transport.close()
             return
