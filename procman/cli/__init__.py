@@ -26,6 +26,8 @@ COMMANDS = {
     "wait": ("procman.cli.steer", "wait"),
     "run": ("procman.cli.run", "run"),
     "export": ("procman.cli.export", "export"),
+    "slug": ("procman.cli.slug", "slug"),
+    "smoke": ("procman.cli.smoke", "smoke"),
     "check": ("procman.cli.check", "check"),
     "completion": ("procman.cli.completion", "completion"),
 }

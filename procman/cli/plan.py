@@ -17,7 +17,7 @@ from procman.core.readiness import Exec, Http, Log, Port, Spawned, check_order
 from procman.core.settings import RESTARTS, Settings, TypeSettings
 from procman.core.style import Look
 from procman.errors import InputError
-from procman.runtime.blueprint import App, Front, base_ports, free_ports, prefix_width
+from procman.runtime.blueprint import App, Front, Shared, base_ports, free_ports, prefix_width
 from procman.runtime.inputs import Inputs
 
 DEFAULT_PORT = 5000  # foreman's
@@ -41,15 +41,22 @@ def formation_option(help: str) -> Callable[[Callable[..., object]], Callable[..
     )
 
 
-def plan(inputs: Inputs, asked: Sequence[str]) -> App:
-    """What `start TYPE…` runs. Raises InputError with the origin of what is wrong."""
+def plan(inputs: Inputs, asked: Sequence[str], *, any_port: bool = False) -> App:
+    """What `start TYPE…` runs, on free ports with `any_port` unless `-p` says otherwise.
+
+    Raises InputError with the origin of what is wrong.
+    """
     settings = inputs.settings
     commands = inputs.procfile.commands
     per_type = settings.types(list(commands))
     formation = _formation(settings, list(commands), asked)
-    has_router = bool(formation.get(WEB)) and settings.flag("router", True)
+    shares = bool(formation.get(WEB)) and _shares(per_type)
+    has_router = bool(formation.get(WEB)) and settings.flag("router", not shares)
+    shares = shares and not has_router
     types = process_types(commands, settings, per_type, has_router=has_router)
-    base = _base_port(inputs)
+    if formation.get(WEB) and not has_router and not shares:
+        _require_sleep_without_router(settings)
+    base = _base_port(inputs, any_port=any_port)
     json = settings.choice("log_format", ("text", "json")) == "json"
     pty = settings.maybe_flag("pty")
     return App(
@@ -58,7 +65,9 @@ def plan(inputs: Inputs, asked: Sequence[str]) -> App:
         extra={name: values.env for name, values in per_type.items() if values.env},
         formation=formation,
         config_vars=inputs.config_vars,
-        port_of=free_ports() if base is None else base_ports(base, _port_order(types, has_router)),
+        port_of=free_ports()
+        if base is None
+        else base_ports(base, _port_order(types, has_router or shares)),
         look=Look(
             width=prefix_width(formation),
             colour=not json and wants_colour(settings.maybe_flag("color"), 1),
@@ -67,6 +76,7 @@ def plan(inputs: Inputs, asked: Sequence[str]) -> App:
             tame=os.isatty(1),
         ),
         front=_front(settings, base) if has_router else None,
+        shared=_shared(settings, base) if shares else None,
         idle_timeout=_or(settings.duration("idle_timeout"), IDLE_TIMEOUT),
         json=json,
         pty=os.isatty(1) if pty is None else pty,
@@ -102,7 +112,7 @@ def process_types(
             boot_timeout=boot_timeout if isinstance(ready, (Port, Http, Log, Exec)) else None,
             boot_timeout_kill=settings.flag("boot_timeout_kill"),
             routed=is_routed,
-            idle=idle if is_routed else Idle.OFF,
+            idle=idle if name == WEB else Idle.OFF,
             idle_stop_after=settings.duration("idle_stop_after"),
         )
         types[name] = ProcessType(name, own.command or command, policy, own.after, ready)
@@ -114,11 +124,37 @@ def _or(value: float | None, default: float) -> float:
     return default if value is None else value
 
 
+def _shares(per_type: Mapping[str, TypeSettings]) -> bool:
+    """Whether procman is to hold the web dynos' socket."""
+    for name, own in per_type.items():
+        if own.socket and name != WEB:
+            raise InputError(f"{name} cannot have `socket = true`: procman listens for web only")
+    return per_type.get(WEB, TypeSettings()).socket
+
+
+def _require_sleep_without_router(settings: Settings) -> None:
+    """A dyno that is stopped needs somebody who holds its port meanwhile."""
+    stops = settings.choice("idle", IDLES) == Idle.STOP.value
+    if stops or settings.duration("idle_stop_after") is not None:
+        raise InputError(
+            f"--{'idle stop' if stops else 'idle-stop-after'} needs the router: "
+            "nobody would listen for a dyno that is stopped",
+            hint="leave --no-router out, or set `socket = true` for web",
+        )
+
+
+def _shared(settings: Settings, base: int | None) -> Shared:
+    return Shared(settings.text("host") or DEFAULT_HOST, _web_port(base))
+
+
+def _web_port(base: int | None) -> int:
+    return free_ports()(WEB, 1) if base is None else base
+
+
 def _front(settings: Settings, base: int | None) -> Front:
-    port = free_ports()(WEB, 1) if base is None else base
     return Front(
         host=settings.text("host") or DEFAULT_HOST,
-        port=port,
+        port=_web_port(base),
         request_timeout=settings.duration("request_timeout"),
         router_log=settings.choice("router_log", ROUTER_LOGS) or "errors",
     )
@@ -163,7 +199,7 @@ def _known(words: Sequence[str], types: Collection[str]) -> Sequence[str]:
     return words
 
 
-def _base_port(inputs: Inputs) -> int | None:
+def _base_port(inputs: Inputs, *, any_port: bool) -> int | None:
     """`-p` beats PROCMAN_PORT beats PORT of the environment beats `.env` beats settings; None: any.
 
     Raises InputError for what is no port.
@@ -171,6 +207,8 @@ def _base_port(inputs: Inputs) -> int | None:
     found = inputs.settings.find("port")
     if found is not None and not found[1].startswith(("--", "PROCMAN_")):
         found = None
+    if found is None and any_port:
+        return None
     for variables, origin in ((os.environ, "PORT"), (inputs.from_files, "PORT in .env")):
         if found is None and "PORT" in variables:
             found = variables["PORT"], origin

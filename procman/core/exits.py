@@ -21,5 +21,8 @@ def signal_name(number: int) -> str:
 
 
 def describe_exit(status: int) -> str:
-    """`status 3`, or `killed by SIGSEGV` for -11."""
-    return f"status {status}" if status >= 0 else f"killed by {signal_name(-status)}"
+    """`status 3`; `killed by SIGSEGV` for -11; a shell says of that `status 139 (SIGSEGV)`."""
+    if status < 0:
+        return f"killed by {signal_name(-status)}"
+    by_shell = f" ({signal_name(status - 128)})" if 128 < status < 128 + 32 else ""
+    return f"status {status}{by_shell}"

@@ -11,8 +11,8 @@ import os
 import select
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Protocol
@@ -100,6 +100,9 @@ def _require_free_ports(app: App) -> None:
 
     if app.front is not None:
         require_free_port(app.front.host, app.front.port, "the router")
+        return
+    if app.shared is not None:
+        require_free_port(app.shared.host, app.shared.port, "the web dynos")
         return
     for number in range(1, app.formation[WEB] + 1):
         require_free_port("127.0.0.1", app.port_of(WEB, number), f"{WEB}.{number}")
@@ -242,7 +245,8 @@ class _Run:
     async def _serving(self, supervisor: Supervisor) -> AsyncIterator[None]:
         """The router, where there is one. A port that was taken meanwhile ends the app."""
         if self._app.front is None:
-            yield
+            with self._watching(supervisor):
+                yield
             return
         from procman.runtime.web import Web
 
@@ -256,12 +260,27 @@ class _Run:
         finally:
             await web.router.close()
 
+    @contextmanager
+    def _watching(self, supervisor: Supervisor) -> Iterator[None]:
+        """Web dynos without a router, which may sleep nevertheless."""
+        if WEB not in self._app.types:
+            yield
+            return
+        from procman.runtime.direct import Direct
+
+        direct = Direct(supervisor, supervisor.boots, self._hub, self._blueprint.socket)
+        supervisor.meet(direct)
+        try:
+            yield
+        finally:
+            direct.close()
+
     def _end(self, supervisor: Supervisor, number: int) -> None:
         """The first signal asks everything to stop, the second kills."""
         again = self._fleet.phase is Phase.ENDING
         name = signal.Signals(number).name
         what = "again: killing everything now" if again else "received, stopping"
-        self._screen.patience = READER_PATIENCE
+        self._screen.patience = READER_PATIENCE / 25 if again else READER_PATIENCE
         supervisor.end(_ENDING[signal.Signals(number)], f"{name} {what}", kill=again)
 
     def _pass_window_on(self, boots: Boots) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from procman.core.environment import dyno_environment
 from procman.core.fleet import WEB, ProcessType
@@ -13,6 +14,9 @@ from procman.core.style import SYSTEM, Look, colour_of
 from procman.runtime.boots import cookie_of
 from procman.runtime.loghub import Source
 from procman.runtime.process import Command, shell_argv
+
+if TYPE_CHECKING:
+    from procman.runtime.shared_socket import SharedSocket
 
 PortOf = Callable[[str, int], int]  # of a type and a number
 
@@ -28,8 +32,18 @@ class Front:
 
 
 @dataclass(frozen=True, slots=True)
+class Shared:
+    """Where the socket listens that procman holds for all web dynos."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class App:
-    """What `start` runs. Without a `front` the web dynos bind the app's ports themselves."""
+    """What `start` runs. Without a `front` the web dynos bind the app's ports themselves, or share
+    one socket.
+    """
 
     root: str
     types: Mapping[str, ProcessType]
@@ -39,6 +53,7 @@ class App:
     port_of: PortOf
     look: Look
     front: Front | None = None
+    shared: Shared | None = None
     idle_timeout: float | None = None
     json: bool = False
     pty: bool = False
@@ -53,6 +68,11 @@ class Blueprint:
 
     def __init__(self, app: App, cookie: str) -> None:
         self.app = app
+        self.socket: SharedSocket | None = None
+        if app.shared is not None:
+            from procman.runtime.shared_socket import SharedSocket
+
+            self.socket = SharedSocket(app.shared.host, app.shared.port)
         self._cookie = cookie
         self._inner_ports = free_ports()
         self._sources: dict[str, Source] = {}
@@ -68,16 +88,20 @@ class Blueprint:
         of_type, _, number = dyno.rpartition(".")
         if self.app.front is not None and of_type == WEB:
             return self._inner_ports(of_type, int(number))
+        if self.app.shared is not None and of_type == WEB:
+            return self.app.shared.port
         return self.app.port_of(of_type, int(number))
 
     def public_port(self, of_type: str) -> int:
         """Where other dynos reach a type: the router for web, else its first dyno."""
         if self.app.front is not None and of_type == WEB:
             return self.app.front.port
+        if self.app.shared is not None and of_type == WEB:
+            return self.app.shared.port
         return self.app.port_of(of_type, 1)
 
     def command(self, dyno: str, boot: int) -> Command:
-        """What to run for a boot."""
+        """What to run for a boot. Raises OSError when its socket is not to be had."""
         of_type = dyno.rpartition(".")[0]
         port = self.port_of(dyno)
         environment = dyno_environment(
@@ -88,8 +112,19 @@ class Blueprint:
             type_ports={name: self.public_port(name) for name in self.app.types},
             extra=self.app.extra.get(of_type),
         )
-        argv = shell_argv(self.app.types[of_type].command)
-        return Command(argv, environment, self.app.pty, self._window, port)
+        text = self.app.types[of_type].command
+        if self.socket is None or of_type != WEB:
+            return Command(shell_argv(text), environment, self.app.pty, self._window, port)
+        from procman.runtime.shared_socket import handed_argv, with_socket
+
+        return Command(
+            handed_argv(text),
+            with_socket(environment),
+            self.app.pty,
+            self._window,
+            port,
+            self.socket.open().fileno(),
+        )
 
     def source(self, dyno: str) -> Source:
         """Where the lines of a dyno go."""
@@ -106,7 +141,8 @@ class Blueprint:
 
     def describe(self, formation: Mapping[str, int]) -> Mapping[str, object]:
         """The app as a whole, for `ps`."""
-        host = "127.0.0.1" if self.app.front is None else self.app.front.host
+        place = self.app.front or self.app.shared
+        host = "127.0.0.1" if place is None else place.host
         url = f"http://{host}:{self.public_port(WEB)}" if formation.get(WEB) else None
         return {"app": os.path.basename(self.app.root), "url": url, "release": None}
 

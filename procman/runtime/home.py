@@ -17,10 +17,11 @@ from procman.errors import ProcmanError
 class Home:
     """The runtime files of the app in `root`."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, suffix: str = "") -> None:
+        """With a suffix, those of a run beside the app's own."""
         status = os.stat(root)
         directory = runtime_directory()
-        key = f"{status.st_dev:x}-{status.st_ino:x}"
+        key = f"{status.st_dev:x}-{status.st_ino:x}{suffix}"
         self.lock_path = os.path.join(directory, f"{key}.lock")
         self.socket_path = os.path.join(directory, f"{key}.sock")
         self._one_off_path = os.path.join(directory, f"{key}.run.")
@@ -46,6 +47,11 @@ class Home:
             os.ftruncate(self._lock, 0)
             os.close(self._lock)
             self._lock = None
+
+    def remove(self) -> None:
+        """Give the lock back and leave no file: for a run whose name nobody else has."""
+        self.release()
+        os.unlink(self.lock_path)
 
     def take_one_off(self) -> tuple[int, int]:
         """The lowest free number of a one-off, and the descriptor that holds it while open."""

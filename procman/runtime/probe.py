@@ -21,7 +21,7 @@ async def status_of(command: str, environment: Mapping[str, str], probes: set[in
     pid = _spawn(command, environment)
     probes.add(pid)
     try:
-        return await _wait_for(pid)
+        return await wait_for(pid)
     finally:
         probes.discard(pid)  # killed and not waited for, it is reaped like an orphan
         try:
@@ -47,7 +47,8 @@ def _spawn(command: str, environment: Mapping[str, str]) -> int:
     )
 
 
-async def _wait_for(pid: int) -> int:
+async def wait_for(pid: int) -> int:
+    """The status of a child that `probes` keeps for us, negative for a death by signal."""
     if sys.platform != "linux":
         return await asyncio.to_thread(_reap, pid)
     loop = asyncio.get_running_loop()

@@ -1,0 +1,157 @@
+"""`procman smoke`: does the app come up, and answer? For CI."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+import click
+
+from procman.cli.options import OPTION_NAMES, common_options, given, option, wants_colour
+from procman.cli.plan import formation_option, plan
+from procman.cli.problems import show_problems
+from procman.core.durations import parse_duration
+from procman.core.dyno import Idle, Restart
+from procman.core.smoke import Report, as_annotations, as_json, as_junit, as_text
+from procman.errors import InputError, UsageError
+from procman.runtime.blueprint import App
+from procman.runtime.inputs import Inputs, read_inputs
+
+OK = "200"
+
+
+@click.command(
+    short_help="Boot the app, ask it, run a command against it, stop it: for CI.",
+    context_settings={"allow_interspersed_args": False},
+)
+@click.argument("command", nargs=-1, metavar="[-- CMD [ARG]…]", type=click.UNPROCESSED)
+@click.option(
+    "--timeout", metavar="TIME", default="60s", help="To come up and answer.  Default: 60s"
+)
+@click.option("--path", metavar="PATH", multiple=True, help="Request this path; repeatable.")
+@click.option("--expect", metavar="STATUS,…", default=OK, help="The right answers.  Default: 200")
+@click.option(
+    "--for", "steady", metavar="TIME", default="5s", help="Watch for crashes.  Default: 5s"
+)
+@click.option("--junit", metavar="FILE", help="Write a JUnit report there.")
+@click.option("--json", "is_json", is_flag=True, help="The report as JSON; logs go to stderr.")
+@formation_option("How many dynos of each type, as in start.")
+@option("-p", "--port", metavar="PORT", help="The base port.  Default: free ones")
+@common_options
+@click.pass_context
+def smoke(
+    ctx: click.Context,
+    /,
+    command: tuple[str, ...],
+    timeout: str,
+    path: tuple[str, ...],
+    expect: str,
+    steady: str,
+    junit: str | None,
+    is_json: bool,
+    **options: object,
+) -> int:
+    """Boot the formation, wait until every type is ready, request the paths through the router,
+    watch that nothing crashes, run CMD with PROCMAN_URL, PORT and the config vars, stop everything.
+
+    The exit status is CMD's; 1 when something did not come up, crashed, answered wrongly or ran
+    out of time; 2 for a wrong call. Ports are free ones: two runs on one machine never meet.
+    """
+    from procman.runtime.app import start
+    from procman.runtime.smoke import Plan, Smoke
+
+    inputs = read_inputs(given(ctx, options), os.environ, OPTION_NAMES)
+    inputs.procfile.require_valid()
+    show_problems(inputs.procfile)
+    app = _steady_app(plan(inputs, (), any_port=True), 2 if is_json else 1)
+    paths = _paths(path)
+    if paths and app.front is None:
+        raise UsageError("--path needs a web type that runs behind the router")
+    course = Smoke(
+        Plan(
+            timeout=_duration("--timeout", timeout),
+            paths=paths,
+            expect=_statuses(expect),
+            steady=_duration("--for", steady),
+            argv=command,
+            environment=inputs.config_vars,
+        ),
+        os.path.basename(app.root),
+    )
+    on_github = os.environ.get("GITHUB_ACTIONS") == "true" and not is_json
+    if on_github:
+        click.echo("::group::procman smoke: logs")
+    status = start(app, course)
+    if on_github:
+        click.echo("::endgroup::")
+    report = course.report
+    report.reason = report.reason or _why_it_ended(report, status)
+    _tell(report, inputs, on_github=on_github, is_json=is_json, junit=junit)
+    return status if report.status == 0 else report.status
+
+
+def _steady_app(app: App, screen: int) -> App:
+    """Nothing is restarted, nothing sleeps, no file of the app's own run is touched."""
+    types = {
+        name: replace(
+            of_type,
+            policy=replace(of_type.policy, restart=Restart.NEVER, max_restarts=None, idle=Idle.OFF),
+        )
+        for name, of_type in app.types.items()
+    }
+    is_terminal = os.isatty(screen)
+    look = replace(app.look, tame=is_terminal, colour=app.look.colour or wants_colour(None, screen))
+    return replace(app, types=types, screen=screen, is_aside=True, pty=False, look=look)
+
+
+def _why_it_ended(report: Report, status: int) -> str | None:
+    """A signal, or the loss of standard output, ended the run before the course did."""
+    if status in (129, 130, 143):
+        return "stopped by a signal"
+    if not report.dynos:
+        return "the run ended before the smoke test did"
+    return None
+
+
+def _tell(
+    report: Report, inputs: Inputs, *, on_github: bool, is_json: bool, junit: str | None
+) -> None:
+    if junit is not None:
+        try:
+            with open(junit, "w", encoding="utf-8") as file:
+                file.write(as_junit(report))
+        except OSError as error:
+            raise InputError(f"cannot be written: {error.strerror}", path=junit) from None
+    if is_json:
+        import json
+
+        click.echo(json.dumps(as_json(report), indent=2))
+        return
+    sys.stdout.flush()
+    click.echo(as_text(report), nl=False)
+    if on_github:
+        procfile = inputs.procfile
+        click.echo(as_annotations(report, procfile.path, procfile.lines), nl=False)
+
+
+def _paths(paths: Sequence[str]) -> Sequence[str]:
+    for path in paths:
+        if not path.startswith("/") or not path.isascii() or any(c <= " " for c in path):
+            raise UsageError(f"--path {path!r} is not a path", hint="write it as /health")
+    return paths
+
+
+def _statuses(text: str) -> frozenset[int]:
+    words = text.replace(",", " ").split()
+    if not words or not all(len(w) == 3 and w.isascii() and w.isdigit() for w in words):
+        raise UsageError(f"--expect {text!r} is not a status", hint="such as 200 or 200,204")
+    return frozenset(map(int, words))
+
+
+def _duration(name: str, text: str) -> float:
+    try:
+        return parse_duration(text)
+    except InputError as error:
+        raise UsageError(f"{name}: {error.message}", hint=error.hint) from None

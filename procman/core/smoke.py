@@ -1,0 +1,165 @@
+"""What a smoke test found, and how it is told: text, JSON, JUnit's XML, GitHub's annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+from procman.core.durations import format_duration
+
+SHOWN_LINES = 15  # of a failed dyno's last lines
+
+
+@dataclass(frozen=True, slots=True)
+class DynoResult:
+    """One dyno: seconds from its spawn to ready (None: it never was) and why it failed, if so."""
+
+    dyno: str
+    type: str
+    state: str
+    ready_after: float | None
+    reason: str | None
+    last_lines: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerResult:
+    """One request: the status (None: no answer), seconds, and why it failed, if so."""
+
+    path: str
+    status: int | None
+    seconds: float
+    reason: str | None
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found so far. `reason` is what failed beside dynos and answers."""
+
+    app: str
+    dynos: list[DynoResult] = field(default_factory=list)
+    answers: list[AnswerResult] = field(default_factory=list)
+    command_status: int | None = None
+    reason: str | None = None
+    seconds: float = 0.0
+
+    @property
+    def status(self) -> int:
+        """The exit status: 1 when anything failed, else the command's."""
+        reasons = [d.reason for d in self.dynos] + [a.reason for a in self.answers] + [self.reason]
+        if any(reason is not None for reason in reasons):
+            return 1
+        return self.command_status or 0
+
+
+def as_text(report: Report) -> str:
+    """A short report for people: each dyno, each answer, the reason of a failure."""
+    width = max((len(d.dyno) for d in report.dynos), default=0)
+    lines = []
+    for dyno in report.dynos:
+        mark = "ok  " if dyno.reason is None else "FAIL"
+        ready = "" if dyno.ready_after is None else f", ready after {_time(dyno.ready_after)}"
+        why = "" if dyno.reason is None else f": {dyno.reason}"
+        lines.append(f"{mark} {dyno.dyno.ljust(width)}  {dyno.state}{ready}{why}")
+        if dyno.reason is not None and dyno.last_lines:
+            lines.append("     its last lines:")
+            lines += [f"     | {line}" for line in dyno.last_lines[-SHOWN_LINES:]]
+    for answer in report.answers:
+        mark = "ok  " if answer.reason is None else "FAIL"
+        got = "no answer" if answer.status is None else str(answer.status)
+        why = "" if answer.reason is None else f": {answer.reason}"
+        lines.append(f"{mark} GET {answer.path}  {got} in {_time(answer.seconds)}{why}")
+    if report.command_status is not None:
+        mark = "ok  " if report.command_status == 0 else "FAIL"
+        lines.append(f"{mark} the command ended with status {report.command_status}")
+    if report.reason is not None:
+        lines.append(f"FAIL {report.reason}")
+    verdict = "passed" if report.status == 0 else f"failed with status {report.status}"
+    lines.append(f"smoke test {verdict} in {format_duration(report.seconds)}")
+    return "\n".join(lines) + "\n"
+
+
+def as_json(report: Report) -> Mapping[str, object]:
+    """The report as one object."""
+    return {
+        "app": report.app,
+        "status": report.status,
+        "reason": report.reason,
+        "seconds": round(report.seconds, 3),
+        "command_status": report.command_status,
+        "dynos": [asdict(dyno) for dyno in report.dynos],
+        "answers": [asdict(answer) for answer in report.answers],
+    }
+
+
+def as_junit(report: Report) -> str:
+    """JUnit's XML as CI servers read it: a test case for each dyno, answer and the command."""
+    from xml.sax.saxutils import escape, quoteattr
+
+    cases = [_case(d.dyno, d.ready_after or 0.0, d.reason, d.last_lines) for d in report.dynos]
+    cases += [_case(f"GET {a.path}", a.seconds, a.reason, ()) for a in report.answers]
+    if report.command_status is not None:
+        failed = report.command_status != 0
+        reason = f"ended with status {report.command_status}" if failed else None
+        cases.append(_case("command", 0.0, reason, ()))
+    if report.reason is not None:
+        cases.append(_case("smoke", 0.0, report.reason, ()))
+    failures = sum(reason is not None for _, _, reason, _ in cases)
+    name = quoteattr(f"procman smoke {_xml(report.app)}")
+    lines = [
+        '<?xml version="1.0" encoding="UTF-8"?>',
+        f'<testsuite name={name} tests="{len(cases)}" failures="{failures}"'
+        f' time="{report.seconds:.3f}">',
+    ]
+    for case, seconds, reason, output in cases:
+        head = f'  <testcase classname="smoke" name={quoteattr(_xml(case))} time="{seconds:.3f}"'
+        if reason is None:
+            lines.append(f"{head}/>")
+            continue
+        text = escape(_xml("\n".join(output)))
+        message = quoteattr(_xml(reason))
+        lines.append(f"{head}><failure message={message}>{text}</failure></testcase>")
+    return "\n".join([*lines, "</testsuite>"]) + "\n"
+
+
+def as_annotations(report: Report, procfile: str, line_of: Mapping[str, int]) -> str:
+    """GitHub's workflow commands: an error at the Procfile's line for each failed dyno."""
+    lines = []
+    for dyno in report.dynos:
+        if dyno.reason is not None:
+            line = line_of.get(dyno.type, 1)
+            place = f"file={_property(procfile)},line={line}"
+            lines.append(f"::error {place}::{_data(f'{dyno.dyno}: {dyno.reason}')}")
+    for answer in report.answers:
+        if answer.reason is not None:
+            what = _data(f"GET {answer.path}: {answer.reason}")
+            lines.append(f"::error file={_property(procfile)},line={line_of.get('web', 1)}::{what}")
+    if report.reason is not None:
+        lines.append(f"::error file={_property(procfile)},line=1::{_data(report.reason)}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _case(
+    name: str, seconds: float, reason: str | None, output: Sequence[str]
+) -> tuple[str, float, str | None, Sequence[str]]:
+    return name, seconds, reason, output
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1000:.0f}ms" if seconds < 1 else format_duration(seconds)
+
+
+def _xml(text: str) -> str:
+    """Without the characters that XML 1.0 cannot hold."""
+    return "".join(
+        c if c in "\t\n\r" or " " <= c <= "\ud7ff" or c >= "\ue000" else "?" for c in text
+    )
+
+
+def _data(text: str) -> str:
+    """Escaped as the runner reads it (actions/toolkit, command.ts)."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,206 @@
+"""Watches an app come up, asks it, lets a command try it, and ends it: the smoke test's course."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from procman.core.dyno import Dyno, State
+from procman.core.environment import COOKIE
+from procman.core.exits import describe_exit, shell_status
+from procman.core.fleet import WEB, Fleet, Phase
+from procman.core.smoke import AnswerResult, DynoResult, Report
+from procman.core.status import why_not_up
+from procman.runtime.boots import cookie_of
+from procman.runtime.last_lines import LastLines
+from procman.runtime.loghub import Sink
+from procman.runtime.probe import wait_for
+from procman.runtime.supervisor import Supervisor
+
+ONE_ANSWER = 30.0  # seconds that one answer may take: Heroku's router gives up then (H12)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be seen. Durations in seconds; `expect` are the statuses that are right."""
+
+    timeout: float
+    paths: Sequence[str]
+    expect: frozenset[int]
+    steady: float
+    argv: Sequence[str]
+    environment: Mapping[str, str]
+
+
+class Smoke:
+    """A companion of one run of the app; its report is what was found when it ended."""
+
+    def __init__(self, plan: Plan, app: str) -> None:
+        self.report = Report(app)
+        self.last_lines = LastLines()
+        self._plan = plan
+        self._began = time.monotonic()
+        self._failed: dict[str, str] = {}
+
+    @property
+    def sinks(self) -> Sequence[Sink]:
+        """The last lines of each dyno, for the report."""
+        return (self.last_lines,)
+
+    async def watch(
+        self, supervisor: Supervisor, describe: Callable[[], Mapping[str, object]]
+    ) -> None:
+        """Take the course until something fails, or all is done; then end the app."""
+        try:
+            async with asyncio.timeout(self._plan.timeout):
+                await self._come_up(supervisor)
+                if not self._is_lost(supervisor.fleet):
+                    await self._ask(str(describe().get("url") or ""))
+        except TimeoutError:
+            if not self.report.answers or self.report.answers[-1].reason is None:
+                self.report.reason = f"ran out of time after {self._plan.timeout:g} s"
+        if self._is_sound(supervisor.fleet):
+            await self._stay_steady(supervisor)
+        if self._is_sound(supervisor.fleet) and self._plan.argv:
+            await self._run_command(supervisor, describe())
+        self._note_dynos(supervisor.fleet)
+        self.report.seconds = time.monotonic() - self._began
+        if supervisor.fleet.phase is Phase.RUNNING:
+            supervisor.end(self.report.status, "the smoke test is done, stopping", kill=False)
+
+    async def _come_up(self, supervisor: Supervisor) -> None:
+        fleet = supervisor.fleet
+        await supervisor.until(lambda: self._is_lost(fleet) or not self._waiting(fleet))
+
+    async def _ask(self, url: str) -> None:
+        for path in self._plan.paths:
+            began = time.monotonic()
+            try:
+                async with asyncio.timeout(ONE_ANSWER):
+                    status: int | None = await _get(url, path)
+                reason = None if status in self._plan.expect else f"expected {self._expected()}"
+            except TimeoutError:
+                status, reason = None, "no answer in time"
+            except (OSError, ValueError) as error:
+                status, reason = None, f"no answer: {error}"
+            except asyncio.CancelledError:
+                self._note_answer(path, None, began, "no answer in time")
+                raise
+            self._note_answer(path, status, began, reason)
+
+    async def _stay_steady(self, supervisor: Supervisor) -> None:
+        try:
+            async with asyncio.timeout(self._plan.steady):
+                await supervisor.until(lambda: self._is_lost(supervisor.fleet))
+        except TimeoutError:
+            pass
+
+    async def _run_command(self, supervisor: Supervisor, app: Mapping[str, object]) -> None:
+        """Run the user's command with our own streams; a crash meanwhile fails the test."""
+        url = str(app.get("url") or "")
+        boots = supervisor.boots
+        cookie = cookie_of(boots.cookie, "smoke", 1)
+        environment = {**self._plan.environment, "PROCMAN_URL": url, COOKIE: cookie}
+        if url:
+            environment["PORT"] = url.rpartition(":")[2]
+        argv = list(self._plan.argv)
+        try:
+            pid = os.posix_spawnp(  # noqa: ASYNC221  # spawning takes a millisecond, waiting is async
+                argv[0],
+                argv,
+                environment,
+                file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
+                setpgroup=0,
+                setsigmask=(),
+                setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
+            )
+        except OSError as error:
+            self.report.command_status = 127 if isinstance(error, FileNotFoundError) else 126
+            self.report.reason = f"{argv[0]}: {error.strerror}"
+            return
+        boots.probes.add(pid)
+        boots.guardian.watch(pid)
+        command = asyncio.create_task(wait_for(pid))
+        lost = asyncio.create_task(supervisor.until(lambda: self._is_lost(supervisor.fleet)))
+        try:
+            await asyncio.wait({command, lost}, return_when=asyncio.FIRST_COMPLETED)
+            if not command.done():
+                os.killpg(pid, signal.SIGTERM)
+            self.report.command_status = shell_status(await command)
+        finally:
+            lost.cancel()
+            command.cancel()
+            try:
+                os.killpg(pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                pass  # nothing is left of it
+            boots.probes.discard(pid)
+            boots.guardian.forget(pid)
+
+    def _waiting(self, fleet: Fleet) -> list[str]:
+        """Who is not up yet. What may finish has done its work with status 0; web may not."""
+        return [d.name for d in fleet.dynos.values() if why_not_up(fleet, d) is not None]
+
+    def _is_lost(self, fleet: Fleet) -> bool:
+        """Whether it failed already, or ends."""
+        for dyno in fleet.dynos.values():
+            reason = _failure(dyno)
+            if reason is not None:
+                self._failed.setdefault(dyno.name, reason)
+        return bool(self._failed) or fleet.phase is Phase.ENDING
+
+    def _is_sound(self, fleet: Fleet) -> bool:
+        answered = all(answer.reason is None for answer in self.report.answers)
+        return self.report.reason is None and answered and not self._is_lost(fleet)
+
+    def _note_answer(self, path: str, status: int | None, began: float, reason: str | None) -> None:
+        seconds = time.monotonic() - began
+        self.report.answers.append(AnswerResult(path, status, seconds, reason))
+
+    def _note_dynos(self, fleet: Fleet) -> None:
+        is_ending = fleet.phase is Phase.ENDING
+        for dyno in fleet.dynos.values():
+            reason = self._failed.get(dyno.name) or _failure(dyno)
+            if reason is None and not is_ending:
+                reason = why_not_up(fleet, dyno)
+            ready = None if dyno.ready_at is None else dyno.ready_at - dyno.booted_at
+            lines = [line.decode(errors="replace") for line in self.last_lines.of(dyno.name)]
+            self.report.dynos.append(
+                DynoResult(dyno.name, dyno.type, dyno.state.value, ready, reason, lines)
+            )
+        if is_ending and not self._failed and self.report.reason is None:
+            self.report.reason = "the app ended before the smoke test did"
+
+    def _expected(self) -> str:
+        return " or ".join(map(str, sorted(self._plan.expect)))
+
+
+def _failure(dyno: Dyno) -> str | None:
+    """Why a dyno has failed the test, whatever else it does: it crashed, or web finished."""
+    if dyno.state is State.CRASHED or dyno.crashes:
+        return f"crashed, {describe_exit(dyno.status or 0)}"
+    if dyno.state is State.FINISHED and (dyno.type == WEB or dyno.status != 0):
+        return f"ended, {describe_exit(dyno.status or 0)}"
+    return None
+
+
+async def _get(url: str, path: str) -> int:
+    """The status of a GET through the router; its body is read to the end."""
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    try:
+        head = f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUser-Agent: procman-smoke\r\n"
+        writer.write(f"{head}Accept: */*\r\nConnection: close\r\n\r\n".encode())
+        line = await reader.readline()
+        version, _, rest = line.partition(b" ")
+        if not version.startswith(b"HTTP/1."):
+            raise ValueError("the connection was closed")
+        while await reader.read(65536):
+            pass
+        return int(rest[:3])
+    finally:
+        writer.close()

@@ -1,0 +1,132 @@
+"""`procman smoke` on the examples, good and broken: the right status, and the cause."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import Running, Sandbox
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def smoke(sandbox: Sandbox, example: str, *arguments: str, **env: str) -> Running:
+    """Run `procman smoke` on a copy of an example; `python` is the one of the tests."""
+    shutil.copytree(EXAMPLES / example, sandbox.root, dirs_exist_ok=True)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return sandbox.procman("smoke", *arguments, env={"PATH": path, **env})
+
+
+def test_a_good_app_passes_and_the_report_tells_of_each_dyno(sandbox: Sandbox) -> None:
+    """hello: ready, answered, steady."""
+    running = smoke(sandbox, "hello", "--path", "/", "--for", "100ms")
+    assert running.finish() == 0
+    assert "ok   web.1" in running.text
+    assert "ok   GET /  200" in running.text
+    assert "smoke test passed" in running.text
+    assert not running.survivors()
+
+
+def test_web_and_worker_and_a_command_that_uses_them(sandbox: Sandbox) -> None:
+    """queue: the command gets PROCMAN_URL and PORT, and its status is the test's."""
+    check = "import os,urllib.request as u;u.urlopen(os.environ['PROCMAN_URL']+'/health')"
+    command = ["--", "python", "-c", f"{check};assert os.environ['PORT']"]
+    running = smoke(sandbox, "queue", "--path", "/health", "--for", "0s", *command)
+    assert running.finish() == 0
+    assert "ok   the command ended with status 0" in running.text
+
+
+@pytest.mark.parametrize(
+    ("env", "cause"),
+    [
+        ({"CRASHY_WEB": "unbound"}, "not ready yet"),
+        ({"CRASHY_WEB": "crash", "CRASHY_AFTER": "0.5"}, "crashed, status 3"),
+        ({"CRASHY_WEB": "error"}, "500"),
+        ({"CRASHY_WEB": "hang"}, "no answer in time"),
+        ({"CRASHY_WEB": "finish"}, "ended, status 0"),
+        ({"CRASHY_WEB": "fatal"}, "RuntimeError: cannot start, as asked for"),
+        ({"CRASHY_WORKER": "segv", "CRASHY_AFTER": "0.5"}, "SIGSEGV"),
+        ({"CRASHY_WORKER": "fatal"}, "FAIL worker.1"),
+    ],
+)
+def test_a_broken_app_fails_with_1_and_its_cause(
+    sandbox: Sandbox, env: dict[str, str], cause: str
+) -> None:
+    """Does not bind, crashes later, answers 500, hangs, exits 0 at once."""
+    env = {"CRASHY_WEB": "ok", "CRASHY_WORKER": "ok", **env}
+    running = smoke(sandbox, "crashy", "--timeout", "4s", "--path", "/", "--for", "30s", **env)
+    assert running.finish() == 1
+    report = running.text[running.text.index("web.1     ") :]
+    assert cause in report
+    assert not running.survivors()
+
+
+def test_the_commands_status_is_the_tests_own(sandbox: Sandbox) -> None:
+    """CI sees what the user's own tests say; a missing command is 127 … which is a failure of 1."""
+    running = smoke(sandbox, "hello", "--for", "0s", "--", "sh", "-c", "exit 7")
+    assert running.finish() == 7
+    running = smoke(sandbox, "hello", "--for", "0s", "--", "there-is-none")
+    assert running.finish() == 1
+    assert "there-is-none" in running.text
+
+
+def test_json_and_junit_say_the_same(sandbox: Sandbox) -> None:
+    """Standard output is the one JSON object; the file is JUnit's."""
+    shutil.copytree(EXAMPLES / "hello", sandbox.root, dirs_exist_ok=True)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    arguments = ["smoke", "--json", "--junit", "out.xml", "--path", "/nope", "--expect", "404,200"]
+    running = sandbox.procman(
+        *arguments, "--for", "0s", env={"PATH": path}, stderr=subprocess.DEVNULL
+    )
+    assert running.finish() == 0
+    report = json.loads(running.text)
+    assert (report["status"], report["dynos"][0]["dyno"]) == (0, "web.1")
+    suite = ET.fromstring((sandbox.root / "out.xml").read_text())
+    assert suite.get("failures") == "0"
+    assert [case.get("name") for case in suite] == ["web.1", "GET /nope"]
+
+
+def test_github_gets_a_log_group_and_an_annotation_at_the_procfiles_line(
+    sandbox: Sandbox,
+) -> None:
+    """`::error file=…`, only when run there."""
+    env = {"GITHUB_ACTIONS": "true", "CRASHY_WEB": "fatal", "CRASHY_WORKER": "ok"}
+    running = smoke(sandbox, "crashy", "--timeout", "5s", **env)
+    assert running.finish() == 1
+    assert "::group::procman smoke" in running.text
+    assert "::error file=Procfile,line=1::web.1: crashed, status 1" in running.text
+
+
+def test_a_wrong_call_is_2(sandbox: Sandbox) -> None:
+    """Nothing is started for it."""
+    for arguments in (["--path", "health"], ["--expect", "ok"], ["--timeout", "soon"]):
+        assert smoke(sandbox, "hello", *arguments).finish() == 2
+
+
+def test_it_runs_beside_the_app_and_leaves_no_trace(sandbox: Sandbox) -> None:
+    """The app may run meanwhile: own ports, no lock, no history."""
+    first = smoke(sandbox, "hello", "--for", "100ms", "--path", "/")
+    second = sandbox.procman("smoke", "--for", "100ms", "--path", "/", env=dict(first.environ))
+    assert (first.finish(), second.finish()) == (0, 0)
+    assert not (sandbox.root / ".procman").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_when_ci_kills_it(sandbox: Sandbox, number: int) -> None:
+    """A cancelled job: the dynos and the command are gone as well."""
+    command = ["--for", "0s", "--", "sh", "-c", "echo running; sleep 60"]
+    running = smoke(sandbox, "hello", *command)
+    running.until("running")
+    running.send(number)
+    running.process.wait(60)
+    running.wait_for_survivors_to_end()
+    if number == signal.SIGTERM:
+        assert running.process.returncode == 1 or running.process.returncode == 143
