@@ -61,6 +61,7 @@ def run_one_off(argv: list[str], root: str, config_vars: Mapping[str, str]) -> i
     finally:
         if orphans.adopted({guardian.pid}) or not orphans.can_adopt():
             orphans.kill_marked(f"{COOKIE}={cookie}.")
+            orphans.kill_adopted({guardian.pid})
         guardian.dismiss()
         os.close(lock)
 
@@ -71,6 +72,11 @@ def _wait(pid: int) -> int:
     Signals are waited for, not handled, because only so it is known who sent them: Ctrl-C reaches
     the one-off by the terminal, and must not reach it twice.
     """
+    by_keys = {signal.SIGINT, signal.SIGQUIT}
+    if (
+        os.getsid(0) != os.getpid()
+    ):  # of a terminal that is gone, its session's leader alone is told
+        by_keys.add(signal.SIGHUP)
     while True:
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
@@ -80,7 +86,7 @@ def _wait(pid: int) -> int:
         else:
             info = signal.sigwaitinfo(_FORWARDED | {signal.SIGCHLD})
             number, kernel = signal.Signals(info.si_signo), info.si_code == _FROM_KERNEL
-        by_terminal = kernel and number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+        by_terminal = kernel and number in by_keys
         if number is not signal.SIGCHLD and not by_terminal:
             os.kill(pid, number)
 
