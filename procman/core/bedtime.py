@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from procman.core.dyno import Idle, State
+from procman.core.dyno import Dyno, Idle, State, Want
 from procman.core.fleet import WEB, Fleet
 
 
@@ -28,3 +28,14 @@ def why_awake(fleet: Fleet, name: str) -> str | None:
             return None  # it is falling asleep
         case _:
             return f"{name} is {dyno.state.value}"
+
+
+def is_deserted(fleet: Fleet) -> bool:
+    """Whether no web dyno is there, or will be without anybody's doing: who asks asks in vain."""
+    dynos = [dyno for dyno in fleet.dynos.values() if dyno.type == WEB]
+    return not any(dyno.is_live or _will_boot(dyno) for dyno in dynos)
+
+
+def _will_boot(dyno: Dyno) -> bool:
+    is_done = dyno.has_given_up or dyno.state is State.FINISHED
+    return dyno.want is not Want.DOWN and not is_done

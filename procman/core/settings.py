@@ -27,6 +27,7 @@ TYPE_KEYS = (
     "env",
     "ready",
     "after",
+    "socket",
 )
 
 
@@ -96,14 +97,7 @@ class Settings:
         found = self.find(name)
         if found is None:
             return None
-        value, origin = found
-        if isinstance(value, bool):
-            return value
-        if isinstance(value, str) and value.lower() in TRUE:
-            return True
-        if isinstance(value, str) and value.lower() in FALSE:
-            return False
-        raise _wrong(origin, value, "true or false")
+        return _flag(*found)
 
     def integer(self, name: str) -> int | None:
         """A number from 0."""
@@ -161,6 +155,7 @@ class TypeSettings:
     env: Mapping[str, str] | None = None
     ready: Readiness | None = None
     after: tuple[str, ...] = ()
+    socket: bool = False
 
 
 RESTARTS = ("on-failure", "always", "never")
@@ -174,7 +169,7 @@ def _type_settings(
 
     restart, times, signal = get("restart"), get("max_restarts"), get("stop_signal")
     timeout, command, env = get("stop_timeout"), get("command"), get("env")
-    ready, after = get("ready"), get("after")
+    ready, after, shares = get("ready"), get("after"), get("socket")
     return TypeSettings(
         restart=None if restart is None else _choice(*restart, RESTARTS),
         max_restarts=None if times is None else _integer(*times),
@@ -184,7 +179,18 @@ def _type_settings(
         env=None if env is None else _strings(*env),
         ready=None if ready is None else parse_readiness(_string(*ready), ready[1]),
         after=() if after is None else _type_names(*after, type_names),
+        socket=shares is not None and _flag(*shares),
     )
+
+
+def _flag(value: object, origin: str) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in TRUE:
+        return True
+    if isinstance(value, str) and value.lower() in FALSE:
+        return False
+    raise _wrong(origin, value, "true or false")
 
 
 def _integer(value: object, origin: str) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 
+from procman.core.bedtime import is_deserted
 from procman.core.dyno import State
 from procman.core.fleet import WEB
 from procman.core.routing import Stats
@@ -23,6 +24,7 @@ from procman.runtime.listening import (
 )
 from procman.runtime.loghub import LogHub
 from procman.runtime.process import Process
+from procman.runtime.shared_socket import SharedSocket
 from procman.runtime.sock_diag import Endings
 from procman.runtime.supervisor import Supervisor
 from procman.runtime.tree import IS_LINUX, tree
@@ -32,12 +34,12 @@ NOWHERE = "it listens nowhere"
 
 
 class Direct:
-    """A Front that leases nothing. `held` is the listening socket that procman shares with all web
-    dynos, if it does; else each has its own.
+    """A Front that leases nothing. `held` is the socket that procman shares with all web dynos, if
+    it does; else each has its own.
     """
 
     def __init__(
-        self, supervisor: Supervisor, boots: Boots, hub: LogHub, held: socket.socket | None = None
+        self, supervisor: Supervisor, boots: Boots, hub: LogHub, held: SharedSocket | None = None
     ) -> None:
         self._supervisor = supervisor
         self._boots = boots
@@ -52,6 +54,8 @@ class Direct:
         """Hold nothing."""
         self._vigil.end()
         self._forget_endings()
+        if self._held is not None:
+            self._held.close()
 
     # from the supervisor
 
@@ -78,13 +82,17 @@ class Direct:
             self._rest()
 
     def changed(self) -> None:
-        """A dyno that was stopped to sleep is watched for by the socket that it shares."""
+        """A dyno that was stopped to sleep is watched for by the socket that it shares; who would
+        wait there in vain is refused.
+        """
         if self._held is None:
             return
+        if is_deserted(self._supervisor.fleet):
+            self._held.close()
         dyno = self._supervisor.fleet.dynos.get(f"{WEB}.1")
         is_idle = dyno is not None and dyno.state is State.IDLE
         if is_idle and not self._vigil:
-            self._vigil.begin([self._held.dup()])
+            self._vigil.begin([self._held.open().dup()])
         elif not is_idle and self._watched is None:
             self._vigil.end()
 
@@ -108,7 +116,7 @@ class Direct:
     def asleep(self, process: Process) -> None:
         """Watch in its place. Whom it had accepted when it was frozen would wait for ever."""
         doors = self._doors(process)
-        copies = _copies(doors) if self._held is None else [self._held.dup()]
+        copies = _copies(doors) if self._held is None else [self._held.open().dup()]
         if isinstance(copies, CannotDuplicate):
             asyncio.get_running_loop().call_soon(self._supervisor.wake)
             return

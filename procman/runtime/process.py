@@ -13,6 +13,7 @@ from procman.runtime.loghub import Source
 
 PIPE_SIZE = 256 * 1024  # a pipe holds 64 KiB by default: a larger one means fewer, larger reads
 SHELL = "/bin/sh"
+HANDED_ON = 3  # where a child finds a socket that it is handed: SD_LISTEN_FDS_START
 
 # Ignored signals survive exec, and Python ignores these two: children get the defaults back.
 _RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)
@@ -42,13 +43,17 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run: argv (absolute program), environment, and whether on a pty of what size."""
+    """What to run: argv (absolute program), environment, and whether on a pty of what size.
+
+    `socket` is a descriptor of ours that it is handed as its descriptor 3.
+    """
 
     argv: list[str]
     environment: Mapping[str, str]
     pty: bool
     window: tuple[int, int] | None = None  # rows, columns
     port: int | None = None
+    socket: int | None = None
 
 
 class Watch(Protocol):
@@ -99,6 +104,7 @@ def _spawn_on_pipe(dyno: str, boot: int, command: Command) -> Process:
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_DUP2, writing, 1),
                 (os.POSIX_SPAWN_DUP2, writing, 2),
+                *_handed_on(command),
             ],
             setsid=True,
             setsigmask=(),
@@ -126,6 +132,7 @@ def _spawn_on_pty(dyno: str, boot: int, command: Command) -> Process:
                     (os.POSIX_SPAWN_OPEN, 0, os.ttyname(terminal), os.O_RDWR, 0),
                     (os.POSIX_SPAWN_DUP2, 0, 1),
                     (os.POSIX_SPAWN_DUP2, 0, 2),
+                    *_handed_on(command),
                 ],
                 setsid=True,
                 setsigmask=(),
@@ -142,12 +149,18 @@ def _spawn_on_pty(dyno: str, boot: int, command: Command) -> Process:
     return Process(dyno, boot, pid, main, is_pty=True, port=command.port)
 
 
+def _handed_on(command: Command) -> list[tuple[int, int, int]]:
+    return [] if command.socket is None else [(os.POSIX_SPAWN_DUP2, command.socket, HANDED_ON)]
+
+
 def _fork_on_terminal(terminal: int, command: Command) -> int:
     pid = os.fork()
     if pid:
         return pid
     try:
         os.login_tty(terminal)
+        if command.socket is not None:
+            os.dup2(command.socket, HANDED_ON, inheritable=True)
         for number in _RESTORED:
             signal.signal(number, signal.SIG_DFL)
         os.execve(command.argv[0], command.argv, dict(command.environment))
