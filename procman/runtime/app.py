@@ -33,6 +33,7 @@ from procman.runtime.process import open_standard_streams
 from procman.runtime.screen import Screen
 
 if TYPE_CHECKING:
+    import socket
     from asyncio import AbstractEventLoop
 
     from procman.runtime.control import Stream
@@ -140,8 +141,10 @@ class _Run:
         boots = self._make_boots(guardian)
         try:
             refused = self._spawn_first(boots)
+            door = self._open_door()
+            self._begin_log(boots)
             self._import_while_showing(boots)
-            status = self._supervise(boots, refused)
+            status = self._supervise(boots, refused, door)
         finally:
             for process in tuple(boots.by_pid.values()):  # only after an error of our own
                 boots.kill(process.dyno, process.boot)
@@ -164,10 +167,19 @@ class _Run:
                         refused.append(Exited(dyno, boot, CANNOT_EXECUTE))
                 case _:
                     raise AssertionError(effect)  # nothing runs yet that could be signalled
+        return refused
+
+    def _open_door(self) -> socket.socket:
+        """Before the first line: who reads it may ask."""
+        from procman.runtime.door import open_door
+
+        return open_door(self._home.socket_path)
+
+    def _begin_log(self, boots: Boots) -> None:
+        """Say what runs."""
         self._remember()
         for process in boots.by_pid.values():
             boots.announce(process)
-        return refused
 
     def _remember(self) -> None:
         """Begin the history when the first dynos run already: start-up does not wait for a disk."""
@@ -190,17 +202,17 @@ class _Run:
                     self._hub.take(self._blueprint.source(processes[descriptor].dyno), descriptor)
         orphans.become_subreaper()
 
-    def _supervise(self, boots: Boots, refused: list[Exited]) -> int:
+    def _supervise(self, boots: Boots, refused: list[Exited], door: socket.socket) -> int:
         import asyncio
 
         if self._app.front is None:
-            return asyncio.run(self._main(boots, refused))
+            return asyncio.run(self._main(boots, refused, door))
         import uvloop
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(self._main(boots, refused))
+            return runner.run(self._main(boots, refused, door))
 
-    async def _main(self, boots: Boots, refused: list[Exited]) -> int:
+    async def _main(self, boots: Boots, refused: list[Exited], door: socket.socket) -> int:
         import asyncio
 
         from procman.runtime.attach import attach
@@ -232,7 +244,7 @@ class _Run:
                 "attach": partial(attach, supervisor, boots),
             }
             control = Control(Desk(supervisor, boots, self._describe), streams)
-            async with control.listening(self._home.socket_path), self._serving(supervisor):
+            async with control.serving(door, self._home.socket_path), self._serving(supervisor):
                 if self._companion is not None:
                     await self._companion.watch(supervisor, self._describe)
                 await supervisor.over.wait()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from procman.core.wire import LONGEST, Request, encode, error_answer, parse_request
 from procman.errors import ProcmanError, ProtocolError
+from procman.runtime.door import close_door
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -34,25 +35,16 @@ class Control:
         self._tasks: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
-    async def listening(self, path: str) -> AsyncIterator[None]:
-        """Serve until the block ends; then every connection is closed. The caller holds the lock,
-        so that a socket that lies there already is a dead procman's, and is replaced.
+    async def serving(self, door: socket.socket, path: str) -> AsyncIterator[None]:
+        """Serve who comes through the door until the block ends; then every connection is closed,
+        and the door.
         """
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        with listener:
-            try:
-                os.unlink(path)
-            except FileNotFoundError:
-                pass
-            listener.bind(path)
-            os.chmod(path, 0o600)
-            listener.listen(64)
-            listener.setblocking(False)
-            accepting = asyncio.create_task(self._accept(listener))
+        with door:
+            accepting = asyncio.create_task(self._accept(door))
             try:
                 yield
             finally:
-                os.unlink(path)
+                close_door(path)
                 for task in (accepting, *self._tasks):
                     task.cancel()
                 await asyncio.gather(accepting, *self._tasks, return_exceptions=True)
