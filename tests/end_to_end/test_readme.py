@@ -1,7 +1,7 @@
 """What README says is what happens: its tour is typed in, and its answers are compared.
 
 In a `console` block a line `$ COMMAND` is run, the lines after it are what it must print; `…`
-stands for any text, on a line of its own for any lines. A block such as ```python app.py is that file.
+stands for any text, on a line of its own for any lines. A block ```python app.py is that file.
 """
 
 from __future__ import annotations
