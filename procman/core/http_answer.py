@@ -86,14 +86,16 @@ def _judge(head: bytes, asked: Asked) -> AnswerHead:
             strip = True
             if name == b"connection":
                 connection += b"," + value
-    named = tokens(connection)
+    named = tokens(connection) if connection else frozenset()
     bare = status < 200 or status == 204
-    taken = _NOT_ANSWERED | (named - END_TO_END) if strip else frozenset()
-    if bare or asked.minor == 0:
-        taken |= {b"transfer-encoding"}
-    if bare:
-        taken |= {b"content-length"}
-    lines = head[:start] + (without(head[start:], taken) if taken else head[start:-2])
+    lines = head[:-2]
+    if strip or bare or not asked.minor:
+        taken = _NOT_ANSWERED | (named - END_TO_END)
+        if bare:
+            taken |= {b"content-length"}
+        if bare or not asked.minor:
+            taken |= {b"transfer-encoding"}
+        lines = head[:start] + without(head[start:], taken)
     http11 = line[1] == b"1"
     if not http11:
         lines = b"HTTP/1.1" + lines[8:]

@@ -305,6 +305,39 @@ async def test_a_silent_dyno_may_take_its_time_when_no_timeout_was_asked_for() -
 
 
 @jumping_story
+async def test_a_client_that_sends_no_more_and_then_leaves_is_noticed() -> None:
+    """TCP does not tell its end from the half before; the kernel that holds both ends does."""
+    gone = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        asked.set()
+        assert await reader.read() == b""
+        gone.set()
+
+    asked = asyncio.Event()
+    async with dyno(silent) as one, routed(one) as it:
+        _, writer = await it.connect()
+        writer.write(GET)
+        writer.write_eof()
+        await asked.wait()
+        await asyncio.sleep(10)  # in virtual time
+        assert not gone.is_set()
+        assert it.router.stats()["web.1"].in_flight == 1
+        writer.close()
+        await gone.wait()
+        assert "code=H27" in it.supervision.lines[0]
+
+
+@story
+async def test_a_boot_that_is_found_to_listen_elsewhere_is_asked_there() -> None:
+    async with dyno(says(OK)) as wrong, dyno(says(OK)) as right, routed(wrong) as it:
+        it.router.add(right.backend("web.1", 1))
+        assert await it.ask(GET) == OK
+        assert (wrong.connections, right.connections) == (0, 1)
+
+
+@jumping_story
 async def test_idle_connections_to_a_dyno_are_closed_after_a_while() -> None:
     closed = asyncio.Event()
 

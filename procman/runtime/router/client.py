@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from httptools import HttpRequestParser
 
-from procman.core.codes import Access, Code
-from procman.core.error_page import answer
+from procman.core.codes import Code
 from procman.core.http_body import BadBody, Body
 from procman.core.http_head import END, Framing, Glance, body_of
 from procman.core.http_request import (
@@ -24,6 +23,7 @@ from procman.core.http_request import (
 )
 from procman.runtime.router.exchange import Exchange
 from procman.runtime.router.peer import still_listens
+from procman.runtime.router.words import refusal_access, refusal_answer
 
 if TYPE_CHECKING:
     from procman.runtime.router.router import Router
@@ -53,11 +53,11 @@ class Client(asyncio.Protocol):
         "_half_closed",
         "_left_over",
         "_mode",
-        "_peer",
         "_reading",
         "buffer",
         "continued",
         "exchange",
+        "peer",
         "router",
         "transport",
         "writing_held",
@@ -83,10 +83,10 @@ class Client(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
         peer = transport.get_extra_info("peername")
-        self._peer = str(peer[0]).encode() if peer else b"unknown"
+        self.peer = str(peer[0]) if peer else "unknown"
         self._forwarded = (
             b"%b\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Port: %d\r\nVia: 1.1 procman\r\n"
-            b"X-Request-Id: " % (self._peer, self.router.port)
+            b"X-Request-Id: " % (self.peer.encode(), self.router.port)
         )
         self.router.clients.add(self)
 
@@ -308,13 +308,6 @@ class Client(asyncio.Protocol):
         waiting, self.buffer = self.buffer, b""
         return waiting
 
-    def forwarded_for(self, head: RequestHead | None) -> str:
-        """The chain of clients, as the dyno is told it."""
-        own = self._peer.decode()
-        if head is None or not head.forwarded_for:
-            return own
-        return f"{head.forwarded_for.decode('latin-1')}, {own}"
-
     def close_when_idle(self) -> None:
         """The router closes: an idle connection goes now, a busy one after its answer."""
         if self.exchange is None:
@@ -350,32 +343,11 @@ class Client(asyncio.Protocol):
             self._advance()
 
     def _refuse(self, refusal: BadRequest) -> bool:
-        head, body = answer(
-            Code.H26,
-            refusal.status,
-            None,
-            detail=f"The request was refused: {refusal.reason}.",
-            page=False,
-            again=False,
-            request_id="",
-            close=True,
-        )
-        self.transport.write(head + body)
-        if self.router.tells_of is None:
-            return self._linger()
-        access = Access(
-            method="",
-            path="",
-            host="",
-            request_id="",
-            forwarded_for=self._peer.decode(),
-            dyno=None,
-            connect=None,
-            service=None,
-            status=refusal.status,
-            sent=len(head) + len(body),
-        )
-        self.router.report(access, Code.H26, refusal.reason)
+        said = refusal_answer(refusal)
+        self.transport.write(said)
+        if self.router.tells_of is not None:
+            access = refusal_access(refusal, self.peer, len(said))
+            self.router.report(access, Code.H26, refusal.reason)
         return self._linger()
 
     def _linger(self) -> bool:

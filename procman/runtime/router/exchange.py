@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from httptools import HttpResponseParser
 
 from procman.core.codes import Access, Code, status_of
-from procman.core.error_page import answer, wants_page
 from procman.core.http_answer import LONGEST_HEAD, SWITCHING_PROTOCOLS, BadAnswer, judge_answer
 from procman.core.http_body import BadBody
 from procman.core.http_head import END, Framing, Glance, body_of
@@ -16,6 +15,7 @@ from procman.core.http_request import RequestHead
 from procman.core.routing import Entry, Outage
 from procman.runtime.router.log import RouterLog
 from procman.runtime.router.tunnel import Tunnel
+from procman.runtime.router.words import access, own_answer
 
 if TYPE_CHECKING:
     from procman.core.http_body import Body
@@ -311,20 +311,9 @@ class Exchange:
             self._end(code, detail)
             client.cut_off(reset=until_close)
             return
-        status = status_of(code)
         stays = code is not Code.H26 and head.asked.minor == 1 and client.keeps_alive(head)
-        said, body = answer(
-            code,
-            status,
-            outage,
-            detail=detail,
-            page=wants_page(self.forward),
-            again=head.method == b"GET",
-            request_id=self.request_id.decode(),
-            close=not stays,
-        )
-        self._write(said if head.method == b"HEAD" else said + body)
-        self._status = status
+        self._write(own_answer(code, outage, detail, head, self.forward, self.request_id, stays))
+        self._status = status_of(code)
         self._end(code, detail)
         client.answered(self.body, stays)
 
@@ -400,18 +389,13 @@ class Exchange:
 
     def _access(self) -> Access:
         """What the log says of it."""
-        lease = self._lease
-        head = self.head
-        now = self.router.loop.time()
-        return Access(
-            method=head.method.decode() if head else "PRI",
-            path=head.target.decode("latin-1") if head else "*",
-            host=head.host.decode("latin-1") if head else "",
-            request_id=self.request_id.decode(),
-            forwarded_for=self.client.forwarded_for(head),
-            dyno=lease.backend.dyno if lease else None,
-            connect=self._connect if lease else None,
-            service=now - self._started if lease else None,
-            status=self._status,
-            sent=self._sent,
+        return access(
+            self.head,
+            self.request_id,
+            self.client.peer,
+            self._lease.backend.dyno if self._lease else None,
+            self._connect,
+            self.router.loop.time() - self._started,
+            self._status,
+            self._sent,
         )

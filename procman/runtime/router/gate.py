@@ -30,9 +30,10 @@ class Gate:
             self._waiting.append(turn)
             try:
                 await turn
-            finally:
-                if turn.cancelled() and turn in self._waiting:
-                    self._waiting.remove(turn)
+            except asyncio.CancelledError:
+                if not turn.cancelled():
+                    self._call_next()  # it was our turn: somebody else's now
+                raise
         self._inside += 1
 
     def found_full(self) -> None:
@@ -40,16 +41,22 @@ class Gate:
         self._room = max(1, self._inside - 1)
 
     def found_room(self) -> None:
-        if self._room is not None:
-            self._room += 1
-            if not self._waiting:
-                self._room = None
+        """One of those inside was taken."""
+        if self._room is None:
+            return
+        self._room += 1
+        if not self._call_next():
+            self._room = None
 
     def leave(self) -> None:
         """One was answered, or given up."""
         self._inside -= 1
+        self._call_next()
+
+    def _call_next(self) -> bool:
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
-                return
+                return True
+        return False

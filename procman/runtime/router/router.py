@@ -110,6 +110,7 @@ class Router:
 
     def add(self, backend: Backend) -> None:
         """A boot of a web dyno is ready: it may be leased from now on."""
+        self.remove(backend.dyno, backend.boot)  # it was found to listen elsewhere
         entry = self._table.add(backend)
         self._upstreams[entry] = Upstream(self, entry)
         self._serve_parked()
