@@ -10,6 +10,7 @@ import fcntl
 import socket
 from collections.abc import Mapping
 
+from procman.core.exec_command import as_exec
 from procman.runtime.process import HANDED_ON, SHELL
 
 BACKLOG = 1024
@@ -59,4 +60,4 @@ def with_socket(environment: Mapping[str, str]) -> dict[str, str]:
 
 def handed_argv(command: str) -> list[str]:
     """As `shell_argv`, with LISTEN_PID the pid of the shell and of what the shell becomes."""
-    return [SHELL, "-c", f'export LISTEN_PID=$$; exec {SHELL} -c "$0"', command]
+    return [SHELL, "-c", f'export LISTEN_PID=$$; exec {SHELL} -c "$0"', as_exec(command)]

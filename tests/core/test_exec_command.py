@@ -1,0 +1,49 @@
+"""Which commands a shell may become."""
+
+from __future__ import annotations
+
+import pytest
+
+from procman.core.exec_command import as_exec
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "gunicorn app:app",
+        "bundle exec puma -p $PORT",
+        "server --name='a; b' \"c & d\"",
+        "server -w $(nproc) > log 2>&1",
+        "server # with a comment",
+        "env A=1 server",
+    ],
+)
+def test_a_simple_command_takes_the_shells_place(command: str) -> None:
+    """And has its pid."""
+    assert as_exec(command) == f"exec {command}"
+
+
+def test_its_variables_go_with_it() -> None:
+    """`exec A=1 server` would look for a program named A=1."""
+    assert as_exec("A=1 B='x y' server --c=d") == "exec env A=1 B='x y' server --c=d"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "cd src && server",
+        "one; two",
+        "one | two",
+        "server &",
+        "(server)",
+        "exec server",
+        "if true; then server; fi",
+        "one\ntwo",
+        "server 'without end",
+        "A=1",
+        "",
+    ],
+)
+def test_any_other_is_left_as_it_is(command: str) -> None:
+    """Its author places the `exec`."""
+    assert as_exec(command) == command
