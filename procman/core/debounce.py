@@ -103,19 +103,23 @@ class Contents:
 
     known: dict[str, bytes] = field(default_factory=dict)
     is_learnt: bool = False
+    _asked: set[str] = field(default_factory=set)  # before anything was learnt
 
-    def learn(self, digests: Mapping[str, bytes | None]) -> None:
+    def learn(self, digests: Mapping[str, bytes]) -> None:
         """Take these for the state from which changes count; what is known already stays.
 
         Until then every file that is asked about is taken for changed.
         """
         self.is_learnt = True
         for path, digest in digests.items():
-            if digest is not None:
+            if path not in self._asked:
                 self.known.setdefault(path, digest)
+        self._asked.clear()
 
     def changed(self, digests: Mapping[str, bytes | None]) -> tuple[str, ...]:
         """The paths that are not what they were, and from now on known as they are."""
+        if not self.is_learnt:
+            self._asked.update(digests)
         found = []
         for path, digest in digests.items():
             if path.endswith("/"):  # a directory that went, with all that was known in it

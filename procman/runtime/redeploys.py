@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from procman.core.debounce import Contents, Debounce, Phase
 from procman.core.self_writing import SelfWriting
 from procman.core.watch_rules import Subject, TypeGlobs, summary
-from procman.runtime.digests import read_digests
+from procman.runtime.digests import read_baseline, read_digests, start_of_watching
 from procman.runtime.watcher import Changes, LimitReached, Watcher
 from procman.runtime.writers import open_for_writing
 
@@ -61,15 +61,15 @@ class Redeploys:
         self._contents = Contents()
         self._self_writing = SelfWriting()
         self._subjects: dict[str, Subject] = {}
-        self._early: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._watcher = Watcher(root, self._loop, self._noticed, self._limited, always=always)
 
     async def start(self) -> None:
         """Watch, then learn in a thread what the files are like (10 µs a file)."""
-        await asyncio.to_thread(self._watcher.start)
-        self._spawn(self._learn())
+        since = start_of_watching()
+        files = await asyncio.to_thread(self._watcher.start)
+        self._spawn(self._learn(files, since))
 
     def close(self) -> None:
         """Watch and decide nothing any longer."""
@@ -105,8 +105,6 @@ class Redeploys:
     def _noticed(self, changes: Changes) -> None:
         self._self_writing.seen(changes.subjects)
         self._subjects.update(changes.subjects)
-        if not self._contents.is_learnt:
-            self._early.update(changes.subjects)
         self._debounce.changed(changes.subjects, self._loop.time())
         self._arm()
 
@@ -188,15 +186,12 @@ class Redeploys:
         found = open_for_writing(places, self._pids())
         return {places[place]: dyno for place, dyno in found.items()}
 
-    async def _learn(self) -> None:
-        files = await asyncio.to_thread(self._watcher.files)
-        digests: dict[str, bytes | None] = {}
+    async def _learn(self, files: list[str], since: int) -> None:
+        digests: dict[str, bytes] = {}
         for at in range(0, len(files), MANY):  # in portions: the loop goes on in between
             part = files[at : at + MANY]
-            digests |= await asyncio.to_thread(read_digests, part, self._watcher.absolute)
-        # What was written while we read may have been read as it is now, and yet is a change.
-        self._contents.learn({path: digests[path] for path in digests if path not in self._early})
-        self._early.clear()
+            digests |= await asyncio.to_thread(read_baseline, part, self._watcher.absolute, since)
+        self._contents.learn(digests)
 
     def _spawn(self, story: Coroutine[None, None, None]) -> None:
         task = self._loop.create_task(story)

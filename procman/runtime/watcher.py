@@ -90,16 +90,18 @@ class Watcher:
         """How many directories are watched."""
         return len(self._counting) + len(self._for_always)
 
-    def start(self) -> None:
-        """Watch. Takes 30 µs for each directory that counts: in a thread, for large trees."""
+    def start(self) -> list[str]:
+        """Watch; all files that count. Takes 100 µs for each of their directories: in a thread."""
         with self._lock:
             self._is_open = True
             try:
                 self._eyes = _open_eyes(self.root, self._happened, self._lost)
             except WatchLimitError as limit:
                 self._tell(limit)
-            self._enter("")
+            files = self._enter("")
             self._watch_always()
+        there = [path for path in self._always if os.path.lexists(self.absolute(path))]
+        return list(dict.fromkeys([*files, *there]))
 
     def close(self) -> None:
         """Watch nothing any longer; nothing is delivered after this."""
@@ -110,11 +112,6 @@ class Watcher:
         if eyes is not None:
             eyes.close()
         self._poll.close()
-
-    def files(self) -> list[str]:
-        """All files that count now, read anew."""
-        rules = load_rules(self.root, self._always)
-        return list(dict.fromkeys([*all_files(self.root, rules), *self._always]))
 
     def absolute(self, path: str) -> str:
         """Where a delivered path lies."""

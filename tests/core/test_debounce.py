@@ -158,6 +158,7 @@ def test_before_anything_is_learnt_every_change_counts() -> None:
     """A save in the first moment is not lost; and learning does not undo it."""
     contents = Contents()
     assert contents.changed({"app.py": b"new", "old.py": None}) == ("app.py", "old.py")
-    contents.learn({"app.py": b"as it was read before the save", "lib.py": b"1"})
+    contents.learn({"app.py": b"as it was", "lib.py": b"1", "old.py": b"as it was"})
     assert contents.changed({"app.py": b"new"}) == ()
     assert contents.changed({"lib.py": b"1"}) == ()
+    assert contents.changed({"old.py": None}) == ()

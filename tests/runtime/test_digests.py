@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from procman.runtime.digests import LARGE, read_digests
+from procman.runtime.digests import LARGE, UNKNOWN, read_baseline, read_digests, start_of_watching
 
 
 def make(root: Path, *files: str) -> None:
@@ -39,3 +39,23 @@ def test_digests_tell_contents_and_nothing_else(tmp_path: Path) -> None:
     os.utime(tmp_path / "large", (1, 1))
     assert digests("b")["b"] != before["b"]
     assert digests("large")["large"] != before["large"]
+
+
+def test_the_baseline_is_how_files_were_when_the_watching_began(tmp_path: Path) -> None:
+    """What was written or deleted since is known to be another than what is read now."""
+    start = start_of_watching()
+    make(tmp_path, "file", "deleted")
+    (tmp_path / "dangling").symlink_to("missing")
+    (tmp_path / "deleted").unlink()
+    last = (tmp_path / "file").stat().st_ctime_ns
+    assert last >= start, "no file written later looks older"
+
+    def baseline(since: int) -> dict[str, bytes]:
+        names = ("file", "deleted", "dangling")
+        return read_baseline(names, lambda path: os.path.join(tmp_path, path), since)
+
+    written_before = baseline(last + 1)
+    assert written_before["file"] == read_digests(["file"], str(tmp_path / "{}").format)["file"]
+    assert written_before["dangling"] != UNKNOWN
+    assert written_before["deleted"] == UNKNOWN
+    assert baseline(last)["file"] == baseline(start)["file"] == UNKNOWN

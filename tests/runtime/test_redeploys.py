@@ -106,11 +106,13 @@ def test_a_save_is_decided_for_the_types_it_concerns(tmp_path: Path) -> None:
 def test_what_is_as_before_is_no_redeploy(tmp_path: Path) -> None:
     """Touched, saved without an edit, replaced by the same, made and removed again: the next
     decision is for the real change that follows."""
-    (tmp_path / "app.py").write_text("1", "utf-8")
-    (tmp_path / "lib.py").write_text("1", "utf-8")
 
     async def story() -> None:
         async with app(tmp_path) as made:
+            async with made.at_once("app.py", "lib.py"):
+                made.write("app.py", "1")
+                made.write("lib.py", "1")
+            await made.decision()
             async with made.at_once("real.py"):
                 (tmp_path / "app.py").touch()
                 made.write("lib.py", "1")
@@ -171,7 +173,7 @@ def test_config_vars_and_procfile_are_named_and_restart_no_type_by_themselves(
 def test_a_directory_that_goes_is_every_file_that_was_in_it(tmp_path: Path) -> None:
     (tmp_path / "jobs/old").mkdir(parents=True)
     (tmp_path / "jobs/old/a.py").write_text("1", "utf-8")
-    elsewhere = tmp_path.parent / "elsewhere"
+    elsewhere = tmp_path.with_name(f"{tmp_path.name}-elsewhere")
 
     async def story() -> None:
         async with app(tmp_path) as made:

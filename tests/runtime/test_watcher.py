@@ -31,6 +31,7 @@ class Watched:
     def __init__(self, root: Path, always: dict[str, Subject]) -> None:
         self.root = root
         self.limits: list[LimitReached] = []
+        self.at_start: list[str] = []
         self._batches: asyncio.Queue[Changes] = asyncio.Queue()
         self._fences = 0
         self.watcher = Watcher(
@@ -70,7 +71,7 @@ def make(root: Path, *files: str) -> None:
 @asynccontextmanager
 async def watching(root: Path, always: dict[str, Subject] | None = None) -> AsyncIterator[Watched]:
     watched = Watched(root, ALWAYS if always is None else always)
-    watched.watcher.start()
+    watched.at_start = watched.watcher.start()
     try:
         yield watched
     finally:
@@ -119,7 +120,7 @@ def test_reading_listing_and_changing_modes_do_not_count(tmp_path: Path) -> None
             list((tmp_path / "lib").iterdir())
             (tmp_path / "app.py").chmod(0o600)
             os.utime(tmp_path / "lib/a.py")
-            shutil.copytree(tmp_path, tmp_path.parent / "copy")
+            shutil.copytree(tmp_path, tmp_path.with_name(f"{tmp_path.name}-copy"))
             assert await watched.seen() == {}
 
     run(story)
@@ -174,7 +175,7 @@ def test_a_new_ignored_directory_is_not_watched(tmp_path: Path) -> None:
 def test_deleted_and_moved_directories_are_dropped(tmp_path: Path) -> None:
     """They are told as a whole, and a new one of the same name is watched again."""
     make(tmp_path, "lib/a/b.py", "pkg/c.py")
-    elsewhere = tmp_path.parent / "elsewhere"
+    elsewhere = tmp_path.with_name(f"{tmp_path.name}-elsewhere")
 
     async def story() -> None:
         async with watching(tmp_path) as watched:
@@ -275,6 +276,7 @@ def test_env_and_procfile_are_told_as_such_wherever_they_lie(tmp_path: Path) -> 
 
     async def story() -> None:
         async with watching(root, always) as watched:
+            assert set(watched.at_start) == {".gitignore", "Procfile", outside}
             watched.write(".env", "A=1")
             os.replace(root / ".env", root / "Procfile")
             watched.write("../shared/env", "B=2")
@@ -327,7 +329,7 @@ def test_the_repository_above_the_app_ignores_as_well(tmp_path: Path) -> None:
 
     async def story() -> None:
         async with watching(root) as watched:
-            assert sorted(watched.watcher.files()) == [".env", "Procfile", "a.py"]
+            assert watched.at_start == ["a.py"]
             make(root, "a.py", "b.gen", "skip/c.py", "d.local")
             assert await watched.seen() == {"a.py": Subject.CODE}
 
