@@ -22,7 +22,8 @@ _MARK = b"X-Procman-Error"  # tells the page's script our answer from the app's
 _SCRIPT = """<script>
 (function look() {
   setTimeout(function () {
-    fetch(location.href, {method: "HEAD", cache: "no-store"}).then(function (answer) {
+    var asked = {method: "HEAD", cache: "no-store", headers: {"X-Procman-Look": "1"}};
+    fetch(location.href, asked).then(function (answer) {
       if (answer.headers.has("X-Procman-Error")) look(); else location.reload();
     }, look);
   }, 1000);
@@ -36,8 +37,7 @@ _PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width">
 <style>
 :root {{ color-scheme: light dark }}
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 3rem auto }}
-body {{ padding: 0 1rem }}
+body {{ max-width: 60rem; margin: 3rem auto; padding: 0 1rem; font: 16px/1.5 system-ui, sans-serif }}
 h1 {{ font-size: 1.5rem }} code, pre {{ font: 14px/1.45 ui-monospace, monospace }}
 pre {{ padding: 1rem; overflow: auto; background: #8881; border: 1px solid #8884 }}
 footer {{ opacity: .7; font-size: .85rem }}
@@ -101,6 +101,11 @@ def wants_page(head: bytes) -> bool:
     """Does the request come from a browser that shows a page?"""
     accept = re.search(rb"\r\naccept:([^\r]*)", head, re.IGNORECASE)
     return accept is not None and b"text/html" in accept[1].lower()
+
+
+def is_look(head: bytes) -> bool:
+    """Is it only our own page, looking whether the app is back? The log would fill with it."""
+    return b"\r\nx-procman-look: 1\r\n" in head.lower()
 
 
 def _says(code: Code, status: int) -> str:

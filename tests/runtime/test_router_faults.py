@@ -387,6 +387,18 @@ async def test_a_crashed_app_is_told_at_once_in_plain_text_or_as_a_page() -> Non
 
 
 @story
+async def test_a_page_that_looks_whether_the_app_is_back_does_not_fill_the_log() -> None:
+    look = b"HEAD / HTTP/1.1\r\nHost: a\r\nx-procman-look: 1\r\n\r\n"
+    async with routed(router_log=RouterLog.ERRORS) as it:
+        it.supervision.says = Outage(Code.H10)
+        page = await it.ask(b"GET / HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\n\r\n")
+        assert b'"X-Procman-Look": "1"' in page
+        for _ in range(3):
+            assert b"X-Procman-Error: H10" in await it.ask(look)
+        assert len(it.supervision.lines) == 1
+
+
+@story
 async def test_parked_requests_are_answered_when_the_outlook_darkens() -> None:
     async with routed() as it:
         asked = asyncio.create_task(it.ask(GET))

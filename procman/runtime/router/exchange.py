@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from httptools import HttpResponseParser
 
 from procman.core.codes import Access, Code, status_of
+from procman.core.error_page import is_look
 from procman.core.http_answer import LONGEST_HEAD, SWITCHING_PROTOCOLS, BadAnswer, judge_answer
 from procman.core.http_body import BadBody
 from procman.core.http_head import END, Framing, Glance, body_of
@@ -342,7 +343,9 @@ class Exchange:
     def _end(self, code: Code | None, detail: str = "") -> None:
         """It ended otherwise: the connection to the dyno, if there is one, is of no more use."""
         router = self.router
-        if router.tells_of is not None and (code is not None or router.tells_of is RouterLog.ALL):
+        if router.tells_of is RouterLog.ALL or (
+            router.tells_of is RouterLog.ERRORS and code is not None and not is_look(self.forward)
+        ):
             router.report(self._access(), code, detail)
         connection = self.dyno
         if connection is not None:
