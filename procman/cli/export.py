@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from procman.cli.options import OPTION_NAMES, common_options, given, option
+from procman.cli.base_port import find_base_port
+from procman.cli.options import OPTION_NAMES, common_options, formation_option, given, option
 from procman.core.formation import parse_formation
-from procman.core.ports import parse_base_port
 from procman.errors import InputError, ProcmanError, UsageError
 from procman.export.base import STOP_TIMEOUT, Context, render
 from procman.export.expansion import ExportType, expand
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from procman.export.base import File
 
 OWN_OPTIONS = ("app", "log", "user", "shell", "template_dir", "concurrency", "port")
-DEFAULT_PORT = 5000  # foreman's
 RELEASE = "release"  # Heroku runs it once before a release goes live, never as a dyno
 
 
@@ -36,15 +35,7 @@ RELEASE = "release"  # Heroku runs it once before a release goes live, never as 
 @option("-l", "--log", metavar="DIR", help="Where logs go.  Default: /var/log/APP")
 @option("-s", "--shell", metavar="PATH", help="What runs the commands.  Default: /bin/sh")
 @option("-p", "--port", metavar="PORT", help="The base port.  Default: 5000")
-@option(
-    "-c",
-    "--concurrency",
-    "-m",
-    "--formation",
-    "concurrency",
-    metavar="TYPE=N,…",
-    help="How many of each type, `web=2,worker=3` or `all=1`; others get 1.",
-)
+@formation_option("How many of each type, `web=2,worker=3` or `all=1`; others get 1.")
 @option("-t", "--template-dir", metavar="DIR", help="Your own templates, in honcho's names.")
 @common_options
 @click.pass_context
@@ -124,16 +115,10 @@ def _formation(inputs: Inputs) -> dict[str, int]:
 
 
 def _base_port(inputs: Inputs) -> int:
-    """As start has it: `-p`, PROCMAN_PORT, PORT, `.env`, settings, 5000."""
-    found = inputs.settings.find("port")
-    named = found if found is not None and found[1].startswith(("--", "PROCMAN_")) else None
-    for variables, origin in ((os.environ, "PORT"), (inputs.from_files, "PORT in .env")):
-        if named is None and "PORT" in variables:
-            named = variables["PORT"], origin
-    value, origin = named or found or (str(DEFAULT_PORT), "default")
-    if value == "auto":
-        raise UsageError(f"{origin}: files need a fixed port", hint="-p 5000")
-    return parse_base_port(str(value), origin)
+    port = find_base_port(inputs)
+    if port is None:
+        raise UsageError("files need a fixed port, not auto", hint="-p 5000")
+    return port
 
 
 def _left_over(location: Path, app: str, files: Sequence[File]) -> list[str]:

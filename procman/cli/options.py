@@ -62,6 +62,19 @@ def option(*declarations: str, help: str, **attributes: object) -> Callable[[Dec
     return click.option(*declarations, help=shown, **attributes)  # type: ignore[arg-type]  # click types each attribute on its own
 
 
+def formation_option(help: str) -> Callable[[Decorated], Decorated]:
+    """`-c`, and foreman's and honcho's other spellings of it."""
+    return option(
+        "-c",
+        "--concurrency",
+        "-m",
+        "--formation",
+        "concurrency",
+        metavar="TYPE=N,…",
+        help=help,
+    )
+
+
 _COMMON = (
     option("-d", "--app-root", metavar="DIR", help="The app's directory; default: the Procfile's."),
     option("-f", "--procfile", metavar="FILE", help="The Procfile; `-` reads standard input."),

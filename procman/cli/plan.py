@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import click
 
-from procman.cli.options import option, wants_colour
+from procman.cli.base_port import find_base_port
+from procman.cli.options import wants_colour
 from procman.cli.signals import parse_signal
 from procman.core.dyno import BOOT_TIMEOUT, STOP_TIMEOUT, Idle, Policy, Restart
 from procman.core.fleet import WEB, ProcessType
 from procman.core.formation import parse_formation, unknown_type
-from procman.core.ports import parse_base_port
 from procman.core.readiness import Exec, Http, Log, Port, Spawned, check_order
 from procman.core.settings import RESTARTS, Settings, TypeSettings
 from procman.core.style import Look
@@ -20,25 +20,11 @@ from procman.errors import InputError
 from procman.runtime.blueprint import App, Front, Shared, base_ports, free_ports, prefix_width
 from procman.runtime.inputs import Inputs
 
-DEFAULT_PORT = 5000  # foreman's
 DEFAULT_HOST = "127.0.0.1"
 IDLE_TIMEOUT = 3600.0  # Heroku's free web dynos slept after an hour
 RELEASE = "release"  # Heroku runs it once before a release goes live, never as a dyno
 IDLES = tuple(idle.value for idle in Idle)
 ROUTER_LOGS = ("errors", "all", "off")
-
-
-def formation_option(help: str) -> Callable[[Callable[..., object]], Callable[..., object]]:
-    """`-c`, and foreman's and honcho's other spellings of it."""
-    return option(
-        "-c",
-        "--concurrency",
-        "-m",
-        "--formation",
-        "concurrency",
-        metavar="TYPE=N,…",
-        help=help,
-    )
 
 
 def plan(inputs: Inputs, asked: Sequence[str], *, any_port: bool = False) -> App:
@@ -56,7 +42,7 @@ def plan(inputs: Inputs, asked: Sequence[str], *, any_port: bool = False) -> App
     types = process_types(commands, settings, per_type, has_router=has_router)
     if formation.get(WEB) and not has_router and not shares:
         _require_sleep_without_router(settings)
-    base = _base_port(inputs, any_port=any_port)
+    base = find_base_port(inputs, any_port=any_port)
     json = settings.choice("log_format", ("text", "json")) == "json"
     pty = settings.maybe_flag("pty")
     return App(
@@ -197,22 +183,3 @@ def _known(words: Sequence[str], types: Collection[str]) -> Sequence[str]:
         if word not in types and word.rpartition(".")[0] not in types:
             raise unknown_type(word, types)
     return words
-
-
-def _base_port(inputs: Inputs, *, any_port: bool) -> int | None:
-    """`-p` beats PROCMAN_PORT beats PORT of the environment beats `.env` beats settings; None: any.
-
-    Raises InputError for what is no port.
-    """
-    found = inputs.settings.find("port")
-    if found is not None and not found[1].startswith(("--", "PROCMAN_")):
-        found = None
-    if found is None and any_port:
-        return None
-    for variables, origin in ((os.environ, "PORT"), (inputs.from_files, "PORT in .env")):
-        if found is None and "PORT" in variables:
-            found = variables["PORT"], origin
-    found = found or inputs.settings.find("port")
-    if found is None:
-        return DEFAULT_PORT
-    return None if found[0] == "auto" else parse_base_port(str(found[0]), found[1])

@@ -9,8 +9,15 @@ from dataclasses import replace
 
 import click
 
-from procman.cli.options import OPTION_NAMES, common_options, given, option, wants_colour
-from procman.cli.plan import formation_option, plan
+from procman.cli.options import (
+    OPTION_NAMES,
+    common_options,
+    formation_option,
+    given,
+    option,
+    wants_colour,
+)
+from procman.cli.plan import plan
 from procman.cli.problems import show_problems
 from procman.core.durations import parse_duration
 from procman.core.dyno import Idle, Restart

@@ -7,8 +7,8 @@ import os
 import click
 
 from procman.cli.completion import complete_types
-from procman.cli.options import OPTION_NAMES, common_options, given, option
-from procman.cli.plan import formation_option, plan
+from procman.cli.options import OPTION_NAMES, common_options, formation_option, given, option
+from procman.cli.plan import plan
 from procman.cli.problems import show_problems
 from procman.core.settings import RESTARTS
 from procman.runtime.app import start as start_app

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from procman.cli.export import export
+from procman.cli import cli
 from procman.errors import InputError, ProcmanError, UsageError
 
 PROCFILE = "web: serve -p $PORT\nworker: work\nrelease: migrate\n"
@@ -31,7 +31,7 @@ def run(app: Path) -> Callable[..., Result]:
     """Call export; errors are raised as they are, to be printed at the edge."""
 
     def call(*arguments: str) -> Result:
-        result = CliRunner().invoke(export, arguments, standalone_mode=False)
+        result = CliRunner().invoke(cli, ["export", *arguments], standalone_mode=False)
         if result.exception is not None:
             raise result.exception
         return result

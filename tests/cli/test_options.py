@@ -60,7 +60,7 @@ def test_every_command_explains_itself(path: tuple[str, ...]) -> None:
     """`--help` and `-h`, in at most 100 columns, with a sentence for every option."""
     for flag in ("--help", "-h"):
         result = CliRunner().invoke(cli, [*path, flag])
-        assert result.exit_code == 0
+        assert result.exit_code == 0, result.output
         assert result.output.startswith(f"Usage: cli {' '.join(path)}".rstrip())
     assert all(len(line) <= 100 for line in result.output.splitlines())
     command = find(path)
