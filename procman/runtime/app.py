@@ -29,7 +29,7 @@ from procman.runtime.guardian import Guardian
 from procman.runtime.home import Home
 from procman.runtime.last_lines import LastLines
 from procman.runtime.loghub import LogHub, Sink
-from procman.runtime.process import open_standard_streams
+from procman.runtime.process import keep_descriptors, open_standard_streams
 from procman.runtime.screen import Screen
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def start(app: App, companion: Companion | None = None) -> int:
     A `companion` goes with it while it runs.
     """
     open_standard_streams()
+    keep_descriptors()
     os.chdir(app.root)
     home = Home(app.root, f".{os.getpid()}" if app.is_aside else "")
     holder = home.acquire(f"{os.getpid()} {time.strftime('%Y-%m-%d %H:%M:%S')}")

@@ -78,6 +78,16 @@ def open_standard_streams() -> None:
     os.close(descriptor)
 
 
+def keep_descriptors() -> None:
+    """Hand on to no dyno what our caller left open, a lock of a script or another's pipe."""
+    for name in os.listdir("/dev/fd"):
+        if int(name) > 2:
+            try:
+                os.set_inheritable(int(name), False)
+            except OSError:
+                pass  # the one that the listing itself had open
+
+
 def spawn(dyno: str, boot: int, command: Command, watch: Watch) -> Process:
     """Start one boot in a session of its own. Raises OSError when the system refuses.
 

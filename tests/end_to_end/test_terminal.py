@@ -159,6 +159,22 @@ def test_closed_streams_are_no_hindrance(sandbox: Sandbox, closed: str) -> None:
     assert b"Traceback" not in done.stderr
 
 
+def test_what_our_caller_left_open_is_handed_on_to_no_dyno(sandbox: Sandbox) -> None:
+    """A lock that a script holds by descriptor 9 is not held by the dynos."""
+    sandbox.write("Procfile", "a: exec ls /proc/self/fd\n")
+    line = f"exec 9</dev/null; exec {shlex.join(PROCMAN)} start --no-prefix"
+    done = subprocess.run(
+        ["bash", "-c", line],
+        cwd=sandbox.root,
+        env=clean_environment("TEST_MARK=inherited", {}, sandbox.root),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = [word for word in done.stdout.split("\n") if word.isdigit()]
+    assert found == ["0", "1", "2", "3"]  # 3 is what `ls` itself opened
+
+
 def test_a_full_disk_is_an_error_that_is_told(sandbox: Sandbox) -> None:
     """Status 1, one line on standard error, and nobody left."""
     sandbox.write("Procfile", "a: echo line; exec sleep 60\n")

@@ -1,0 +1,154 @@
+"""The guardian kills what procman left behind when it was killed itself."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from procman.runtime.guardian import Guardian
+
+PATIENCE = 60.0
+
+
+@pytest.fixture
+def cookie() -> str:
+    """An app's own."""
+    return f"PROCMAN_COOKIE={uuid.uuid4().hex}."
+
+
+@pytest.fixture
+def guardian(cookie: str) -> Iterator[Guardian]:
+    """One that has ended when the test has."""
+    guardian = Guardian(cookie)
+    yield guardian
+    guardian.dismiss()
+
+
+def sleeper(cookie: str | None = None) -> subprocess.Popen[bytes]:
+    """A process in a session of its own that ignores what it is asked."""
+    environ = {"PATH": "/usr/bin:/bin"}
+    if cookie is not None:
+        name, _, value = cookie.partition("=")
+        environ[name] = value + "web.1.1."
+    return subprocess.Popen(
+        ["/bin/sh", "-c", "trap '' TERM INT HUP; while :; do sleep 60; done"],
+        env=environ,
+        start_new_session=True,
+    )
+
+
+def abandon(guardian: Guardian) -> None:
+    """As if procman had been killed: its end of the pipe is closed."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, guardian._pipe)
+    os.close(null)
+
+
+def wait_for_end(guardian: Guardian) -> None:
+    """Until it has done all that it does."""
+    os.waitid(os.P_PID, guardian.pid, os.WEXITED | os.WNOWAIT)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """And all its group."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(PATIENCE)
+
+
+def test_it_kills_the_groups_that_it_was_told_of(guardian: Guardian) -> None:
+    """Whatever their environment: the group is enough."""
+    process = sleeper()
+    guardian.watch(process.pid)
+    abandon(guardian)
+    assert process.wait(PATIENCE) == -signal.SIGKILL
+
+
+def test_it_kills_what_bears_the_cookie(guardian: Guardian, cookie: str) -> None:
+    """Whatever its group: a daemon has left it."""
+    process = sleeper(cookie)
+    abandon(guardian)
+    assert process.wait(PATIENCE) == -signal.SIGKILL
+
+
+def test_it_spares_what_it_was_told_to_forget_and_strangers(guardian: Guardian) -> None:
+    """A group's number may be somebody else's by now."""
+    forgotten, stranger, other = sleeper(), sleeper("PROCMAN_COOKIE=somebody."), sleeper()
+    try:
+        for process in (other, forgotten):
+            guardian.watch(process.pid)
+        guardian.forget(forgotten.pid)
+        guardian.forget(1234567)
+        abandon(guardian)
+        assert other.wait(PATIENCE) == -signal.SIGKILL
+        wait_for_end(guardian)
+        assert forgotten.poll() is None
+        assert stranger.poll() is None
+    finally:
+        kill(forgotten)
+        kill(stranger)
+
+
+def test_dismissed_it_kills_nobody(cookie: str) -> None:
+    """And is gone when dismiss returns."""
+    guardian, process = Guardian(cookie), sleeper(cookie)
+    try:
+        guardian.watch(process.pid)
+        guardian.dismiss()
+        assert process.poll() is None
+        assert not Path(f"/proc/{guardian.pid}").exists()
+    finally:
+        kill(process)
+
+
+def test_it_is_in_a_session_of_its_own_and_deaf_to_what_ends_us(guardian: Guardian) -> None:
+    """Neither Ctrl-C nor a closed terminal takes it away first."""
+    assert os.getsid(guardian.pid) == guardian.pid
+    guardian.watch(999999)
+    process = sleeper()
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
+        os.kill(guardian.pid, number) if _traps(guardian) else None
+    guardian.watch(process.pid)
+    abandon(guardian)
+    assert process.wait(PATIENCE) == -signal.SIGKILL
+
+
+def _traps(guardian: Guardian) -> bool:
+    """Once its shell has come so far: SIGTERM is ignored."""
+    descriptor = os.pidfd_open(guardian.pid)
+    try:
+        while not select.select([descriptor], [], [], 0)[0]:
+            status = Path(f"/proc/{guardian.pid}/status").read_text()
+            ignored = int(status.partition("SigIgn:")[2].split()[0], 16)
+            if ignored >> (signal.SIGTERM - 1) & 1:
+                return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def test_killed_itself_it_does_not_take_us_with_it(cookie: str) -> None:
+    """The app runs on unguarded."""
+    guardian = Guardian(cookie)
+    os.kill(guardian.pid, signal.SIGKILL)
+    os.waitpid(guardian.pid, 0)
+    guardian.watch(12345)
+    guardian.forget(12345)
+    guardian.dismiss()
+
+
+def test_thousands_of_boots_are_no_burden(guardian: Guardian, cookie: str) -> None:
+    """It reads as fast as they come, and knows the last."""
+    for group in range(100_000, 103_000):
+        guardian.watch(group)
+        guardian.forget(group)
+    process = sleeper()
+    guardian.watch(process.pid)
+    abandon(guardian)
+    assert process.wait(PATIENCE) == -signal.SIGKILL

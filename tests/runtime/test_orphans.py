@@ -1,0 +1,139 @@
+"""What left its process group is found, and what is not ours is spared."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable
+
+import pytest
+
+from procman.runtime import orphans
+
+PATIENCE = 60.0
+
+
+def in_a_fork(body: Callable[[], bool]) -> None:
+    """Run where becoming a subreaper harms nobody; the body says whether all was well."""
+    pid = os.fork()
+    if pid == 0:
+        status = 2
+        try:
+            status = 0 if body() else 1
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def daemon(cookie: str | None, script: str = "exec sleep 60") -> int:
+    """A process whose parent has ended, in a session of its own; its pid."""
+    reading, writing = os.pipe()
+    environ = {"PATH": "/usr/bin:/bin"} | ({"COOKIE": cookie} if cookie else {})
+    starter = os.posix_spawn(
+        "/bin/sh",
+        ["sh", "-c", f"setsid sh -c 'echo $$ >&9; exec 9>&-; {script}' & wait $! & exit 0"],
+        environ,
+        file_actions=[(os.POSIX_SPAWN_DUP2, writing, 9)],
+    )
+    os.close(writing)
+    with os.fdopen(reading) as file:
+        pid = int(file.readline())
+    os.waitpid(starter, 0)
+    return pid
+
+
+def is_alive(pid: int) -> bool:
+    """Not even a zombie."""
+    return os.path.exists(f"/proc/{pid}")
+
+
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has subreapers")
+
+
+@needs_linux
+def test_a_daemon_becomes_our_child_and_is_killed_by_its_cookie() -> None:
+    """And reaped: no zombie stays."""
+    cookie = uuid.uuid4().hex
+
+    def body() -> bool:
+        orphans.become_subreaper()
+        pid = daemon(cookie)
+        found = pid in orphans.adopted(set()) and pid in orphans.marked(cookie)
+        orphans.kill_escaped(cookie, set(), is_followed=True)
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT) if orphans.adopted(set()) else None
+        orphans.reap_adopted(set())
+        return found and not is_alive(pid)
+
+    in_a_fork(body)
+
+
+@needs_linux
+def test_another_boots_daemon_is_spared() -> None:
+    """Only the cookie of the boot that ended counts."""
+
+    def body() -> bool:
+        orphans.become_subreaper()
+        pid = daemon("other.web.2.1.")
+        orphans.kill_escaped("mine.web.1.1.", set(), is_followed=True)
+        alive = is_alive(pid)
+        orphans.kill_adopted(set())
+        return alive and not is_alive(pid)
+
+    in_a_fork(body)
+
+
+@needs_linux
+def test_at_the_end_of_the_app_what_has_no_cookie_falls_as_well() -> None:
+    """Adopted is ours, and so is what stems from it; what is known is spared."""
+
+    def body() -> bool:
+        orphans.become_subreaper()
+        known = subprocess.Popen(["sleep", "60"])
+        pid = daemon(None, "(setsid env -i sleep 60 &); exec sleep 60")
+        orphans.kill_adopted({known.pid})
+        spared = known.poll() is None and orphans.adopted({known.pid}) == []
+        known.kill()
+        known.wait(PATIENCE)
+        return spared and not is_alive(pid)
+
+    in_a_fork(body)
+
+
+def test_marked_are_those_with_the_cookie_and_never_we() -> None:
+    """It is looked for in environments, not in command lines."""
+    cookie = uuid.uuid4().hex
+    bearer = subprocess.Popen(["sleep", "60"], env={"COOKIE": cookie})
+    namesake = subprocess.Popen(["sh", "-c", f"sleep 60; : {cookie}"], env={})
+    try:
+        assert orphans.marked(cookie) == [bearer.pid]
+        assert orphans.kill_marked(cookie) == 1
+        assert bearer.wait(PATIENCE) == -signal.SIGKILL
+        assert namesake.poll() is None
+        assert orphans.kill_marked(cookie) == 0
+    finally:
+        for process in (bearer, namesake):
+            process.kill()
+            process.wait(PATIENCE)
+        for pid in orphans.marked(cookie):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_a_group_heeds_a_signal_that_one_of_it_does_not_ignore() -> None:
+    """A shell's background jobs ignore SIGINT; zombies heed nothing."""
+    script = "sleep 60 & echo; wait"
+    group = subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, start_new_session=True)
+    assert group.stdout is not None
+    try:
+        group.stdout.readline()
+        assert orphans.heeding({group.pid: signal.SIGINT}) == {group.pid}
+        group.kill()
+        group.wait(PATIENCE)
+        assert orphans.heeding({group.pid: signal.SIGINT}) == set()
+        assert orphans.heeding({group.pid: signal.SIGTERM}) == {group.pid}
+        assert orphans.heeding({group.pid: None}) == set()
+    finally:
+        os.killpg(group.pid, signal.SIGKILL)
+        group.stdout.close()
