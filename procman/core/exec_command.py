@@ -14,7 +14,14 @@ _HARMLESS = re.compile(r"\$\([^()\n]*\)|\d*>&\d+|&>")  # a substitution, a redir
 
 # What a shell does itself: `exec` would look for a program of that name.
 _ITS_OWN = frozenset(
-    ["!", ".", ":", "[[", "alias", "bg", "break", "builtin", "case", "cd", "command", "continue", "declare", "do", "done", "elif", "else", "esac", "eval", "exec", "exit", "export", "false", "fg", "fi", "for", "function", "hash", "if", "in", "jobs", "kill", "local", "read", "readonly", "return", "set", "shift", "source", "then", "time", "times", "trap", "true", "type", "typeset", "ulimit", "umask", "unalias", "unset", "until", "wait", "while", "{", "}"]
+    (
+        *("!", ".", ":", "[[", "alias", "bg", "break", "builtin", "case", "cd", "command"),
+        *("continue", "declare", "do", "done", "elif", "else", "esac", "eval", "exec", "exit"),
+        *("export", "false", "fg", "fi", "for", "function", "hash", "if", "in", "jobs", "kill"),
+        *("local", "read", "readonly", "return", "set", "shift", "source", "then", "time", "times"),
+        *("trap", "true", "type", "typeset", "ulimit", "umask", "unalias", "unset", "until"),
+        *("wait", "while", "{", "}"),
+    )
 )
 
 

@@ -92,7 +92,7 @@ class Direct:
         dyno = self._supervisor.fleet.dynos.get(f"{WEB}.1")
         is_idle = dyno is not None and dyno.state is State.IDLE
         if is_idle and not self._vigil:
-            self._vigil.begin([self._held.open().dup()])
+            self._vigil.begin([self._held.copy()])
         elif not is_idle and self._watched is None:
             self._vigil.end()
 
@@ -116,7 +116,7 @@ class Direct:
     def asleep(self, process: Process) -> None:
         """Watch in its place. Whom it had accepted when it was frozen would wait for ever."""
         doors = self._doors(process)
-        copies = _copies(doors) if self._held is None else [self._held.open().dup()]
+        copies = _copies(doors) if self._held is None else [self._held.copy()]
         if isinstance(copies, CannotDuplicate):
             asyncio.get_running_loop().call_soon(self._supervisor.wake)
             return

@@ -41,16 +41,27 @@ class SharedSocket:
                 family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
                 bound = socket.create_server(address, family=family, backlog=BACKLOG)
             with bound:
-                # Above the numbers that a child's descriptors are put on.
-                descriptor = fcntl.fcntl(bound, fcntl.F_DUPFD_CLOEXEC, HANDED_ON + 1)
-            self._socket = socket.socket(fileno=descriptor)
+                self._socket = _copy(bound)
         return self._socket
+
+    def copy(self) -> socket.socket:
+        """Another descriptor of it, to watch."""
+        return _copy(self.open())
 
     def close(self) -> None:
         """Hold the port no longer; it is free when no dyno has it either."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+
+def _copy(original: socket.socket) -> socket.socket:
+    """Above the number that it has in a child.
+
+    `socket.dup` would make it block, and with it the dynos, which share its flags: an accept that
+    another one was quicker at would never return.
+    """
+    return socket.socket(fileno=fcntl.fcntl(original, fcntl.F_DUPFD_CLOEXEC, HANDED_ON + 1))
 
 
 def with_socket(environment: Mapping[str, str]) -> dict[str, str]:
