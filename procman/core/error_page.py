@@ -37,7 +37,7 @@ _PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width">
 <style>
 :root {{ color-scheme: light dark }}
-body {{ max-width: 60rem; margin: 3rem auto; padding: 0 1rem; font: 16px/1.5 system-ui, sans-serif }}
+body {{ max-width: 60rem; margin: 3rem auto; padding: 0 1rem; font: 1rem/1.5 system-ui }}
 h1 {{ font-size: 1.5rem }} code, pre {{ font: 14px/1.45 ui-monospace, monospace }}
 pre {{ padding: 1rem; overflow: auto; background: #8881; border: 1px solid #8884 }}
 footer {{ opacity: .7; font-size: .85rem }}
