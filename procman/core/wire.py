@@ -68,20 +68,22 @@ def request(do: str, **fields: object) -> bytes:
 
 def parse_request(line: bytes) -> Request:
     """A checked request. Raises ProtocolError, which says what was wrong."""
+    if len(line) > LONGEST:
+        raise ProtocolError(f"a message of more than {LONGEST} bytes")
     message = _parse_object(line)
     version = message.pop("v", None)
     if version != VERSION:
         raise ProtocolError(
-            f"this procman speaks version {VERSION} of the control protocol, not {version!r}"[:200],
+            f"this procman speaks version {VERSION} of the control protocol, not {_cut(version)}",
             hint="restart the app with the procman that is installed now",
         )
     do = message.pop("do", None)
     if not isinstance(do, str) or do not in REQUESTS:
-        raise ProtocolError(f"unknown request {do!r}"[:200])
+        raise ProtocolError(f"unknown request {_cut(do)}")
     for name, value in message.items():
         wanted = REQUESTS[do].get(name)
         if wanted is None:
-            raise ProtocolError(f"{do}: unknown field {name!r}"[:200])
+            raise ProtocolError(f"{do}: unknown field {_cut(name)}")
         if not _fits(value, wanted):
             raise ProtocolError(f"{do}: {name} is not a {wanted.__name__}")
     return Request(do, message)
@@ -110,8 +112,6 @@ _RAISED: Sequence[type[ProcmanError]] = (InputError, NotRunningError)
 
 
 def _parse_object(line: bytes) -> dict[str, object]:
-    if len(line) > LONGEST:
-        raise ProtocolError(f"a message of more than {LONGEST} bytes")
     try:
         message = json.loads(line)
     except (ValueError, RecursionError):
@@ -134,3 +134,8 @@ def _fits(value: object, wanted: type) -> bool:
 
 def _bears(number: float) -> bool:
     return -LARGEST <= number <= LARGEST
+
+
+def _cut(value: object) -> str:
+    """A value in an error; not its insides, which may be nested deeper than Python can show."""
+    return repr(value)[:100] if isinstance(value, (str, int, float)) else type(value).__name__
