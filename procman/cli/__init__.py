@@ -21,6 +21,8 @@ COMMANDS = {
     "restart": ("procman.cli.steer", "restart"),
     "stop": ("procman.cli.steer", "stop"),
     "signal": ("procman.cli.steer", "signal"),
+    "idle": ("procman.cli.sleep", "idle"),
+    "wake": ("procman.cli.sleep", "wake"),
     "logs": ("procman.cli.logs", "logs"),
     "attach": ("procman.cli.attach", "attach"),
     "wait": ("procman.cli.steer", "wait"),

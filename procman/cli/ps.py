@@ -12,6 +12,7 @@ from procman.cli.options import app_root, common_options
 from procman.core.durations import format_duration
 from procman.core.sizes import format_bytes
 
+REQUESTS = "REQUESTS"  # a column only where a router counts them
 HEADINGS = (
     "DYNO",
     "STATE",
@@ -22,6 +23,7 @@ HEADINGS = (
     "LAST EXIT",
     "CPU",
     "MEMORY",
+    REQUESTS,
     "COMMAND",
 )
 _NUMBERS = {"PID", "PORT", "RESTARTS", "CPU", "MEMORY"}
@@ -67,6 +69,9 @@ JSON_KEYS = (
     "cpu",
     "rss",
     "command",
+    "in_flight",
+    "served",
+    "per_second",
 )
 
 
@@ -85,15 +90,18 @@ def with_usage(dynos: object) -> list[dict[str, object]]:
 
 def table(dynos: Sequence[Mapping[str, object]], now: float) -> list[str]:
     """Aligned lines, a heading first."""
-    rows = [_cells(dyno, now) for dyno in dynos]
-    widths = [max(len(row[i]) for row in [HEADINGS, *rows]) for i in range(len(HEADINGS))]
-    return [_line(row, widths) for row in [HEADINGS, *rows]]
+    counts = any(dyno["served"] is not None for dyno in dynos)
+    headings = [name for name in HEADINGS if counts or name != REQUESTS]
+    columns = [HEADINGS.index(name) for name in headings]
+    rows = [[cells[at] for at in columns] for cells in (_cells(dyno, now) for dyno in dynos)]
+    widths = [max(len(row[at]) for row in [headings, *rows]) for at in range(len(headings))]
+    return [_line(row, headings, widths) for row in [headings, *rows]]
 
 
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+def _line(row: Sequence[str], headings: Sequence[str], widths: Sequence[int]) -> str:
     cells = [
         cell.rjust(width) if heading in _NUMBERS else cell.ljust(width)
-        for cell, width, heading in zip(row, widths, HEADINGS, strict=True)
+        for cell, width, heading in zip(row, widths, headings, strict=True)
     ]
     return "  ".join(cells).rstrip()
 
@@ -113,8 +121,16 @@ def _cells(dyno: Mapping[str, object], now: float) -> tuple[str, ...]:
         last or "-",
         "-" if dyno["cpu"] is None else f"{dyno['cpu']:.1f}s",
         format_bytes(rss) if isinstance(rss, int) else "-",
+        _requests(dyno),
         str(dyno["command"]),
     )
+
+
+def _requests(dyno: Mapping[str, object]) -> str:
+    """`2 now, 1024 in all, 3.1/s`."""
+    if dyno["served"] is None:
+        return "-"
+    return f"{dyno['in_flight']} now, {dyno['served']} in all, {dyno['per_second']}/s"
 
 
 def _or_dash(value: object) -> str:

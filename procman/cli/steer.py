@@ -50,7 +50,7 @@ def scale(
     now = _quantities(answer["changed"])
     running = ", ".join(f"{name} at {quantity}" for name, quantity in now.items())
     click.echo(f"Scaling dynos... done, now running {running}")
-    return _show_unsettled(answer)
+    return show_unsettled(answer)
 
 
 @click.command(short_help="Restart dynos: types, `web.1`, or globs; none means all.")
@@ -75,8 +75,8 @@ def restart(
         wait=wait or None,
         now=now or None,
     )
-    click.echo(f"Restarting {_names(answer)}... done")
-    return _show_unsettled(answer)
+    click.echo(f"Restarting {dyno_names(answer)}... done")
+    return show_unsettled(answer)
 
 
 @click.command(short_help="Stop dynos; without a target, the app.")
@@ -105,7 +105,7 @@ def stop(
         if not targets and wait:
             while connection.recv(4096):
                 pass  # the socket ends with the app
-    what = _names(answer) if targets else "the app"
+    what = dyno_names(answer) if targets else "the app"
     click.echo(f"Stopping {what}... done")
 
 
@@ -121,7 +121,7 @@ def signal(ctx: click.Context, /, name: str, targets: tuple[str, ...], **options
 
     number = int(parse_signal(name))
     answer = ask(app_root(ctx, options), "signal", targets=list(targets), number=number)
-    click.echo(f"Sending {name.upper()} to {_names(answer)}... done")
+    click.echo(f"Sending {name.upper()} to {dyno_names(answer)}... done")
 
 
 @click.command(short_help="Wait until the app, or some dynos, are up.")
@@ -139,10 +139,10 @@ def wait(
     if seconds <= 0:
         raise UsageError("--timeout must be more than nothing")
     answer = ask(app_root(ctx, options), "wait", targets=list(targets), timeout=seconds)
-    return _show_unsettled(answer)
+    return show_unsettled(answer)
 
 
-def _show_unsettled(answer: Mapping[str, object]) -> int | None:
+def show_unsettled(answer: Mapping[str, object]) -> int | None:
     """Who is not up, and why: status 1 when there is somebody."""
     waiting = answer.get("unsettled")
     if not isinstance(waiting, dict) or not waiting:
@@ -156,7 +156,8 @@ def _quantities(value: object) -> dict[str, int]:
     return {str(k): int(v) for k, v in value.items()} if isinstance(value, dict) else {}
 
 
-def _names(answer: Mapping[str, object]) -> str:
+def dyno_names(answer: Mapping[str, object]) -> str:
+    """Of whom an answer speaks."""
     names = answer.get("dynos")
     words: Sequence[object] = names if isinstance(names, list) else []
     if not words:

@@ -6,7 +6,7 @@ says when to call `tick`. It holds no process, no socket and no clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -154,11 +154,11 @@ class Fleet:
                 effects += (Say(name, "Idling"), *self._intend(name, Want.ASLEEP, now))
         return self._settle(effects, now)
 
-    def wake(self, now: float) -> Effects:
-        """Somebody asks: wake what is asleep, or is falling asleep."""
+    def wake(self, now: float, names: Collection[str] | None = None) -> Effects:
+        """Somebody asks: wake what is asleep, or is falling asleep; all of it, or only these."""
         effects: Effects = ()
         for name, dyno in tuple(self.dynos.items()):
-            if dyno.want is Want.ASLEEP:
+            if dyno.want is Want.ASLEEP and (names is None or name in names):
                 effects += (Say(name, "Unidling"), *self._intend(name, Want.UP, now))
                 if dyno.state is State.IDLE:
                     effects += (Say(name, "State changed from idle to starting"),)

@@ -23,6 +23,8 @@ REQUESTS: Mapping[str, Mapping[str, type]] = {
     "restart": {"targets": list, "now": bool, "wait": bool},
     "stop": {"targets": list, "now": bool, "wait": bool},
     "signal": {"targets": list, "number": int},
+    "idle": {"targets": list, "wait": bool},
+    "wake": {"targets": list, "wait": bool},
     "wait": {"targets": list, "timeout": float},
     "follow": {},
     "attach": {"dyno": str},

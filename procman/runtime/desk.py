@@ -9,8 +9,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 
-from procman.core.dyno import Want
+from procman.core.bedtime import why_awake
+from procman.core.dyno import State, Want
+from procman.core.fleet import WEB
 from procman.core.formation import match_targets, parse_scale
+from procman.core.routing import Stats
 from procman.core.status import is_hopeless, row, unsettled
 from procman.core.wire import Request
 from procman.errors import InputError, ProcmanError, ProtocolError
@@ -18,6 +21,8 @@ from procman.runtime.boots import Boots
 from procman.runtime.supervisor import Supervisor
 
 PATIENCE = 60.0  # seconds that --wait waits when no timeout is given; Heroku's boot timeout
+
+ASLEEP = (State.SUSPENDED, State.IDLE)
 
 Answer = Mapping[str, object]
 
@@ -46,6 +51,10 @@ class Desk:
                 return await self._stop(request)
             case "signal":
                 return self._signal(request)
+            case "idle":
+                return await self._idle(request)
+            case "wake":
+                return await self._wake(request)
             case "wait":
                 return await self._wait(request)
             case _:
@@ -55,22 +64,21 @@ class Desk:
         now, wall = self._supervisor.now, time.time()
         described = self._describe()
         release = described.get("release")
+        front = self._supervisor.front
+        counts = {} if front is None else front.stats()
         rows = []
         for name in self._targets(request) if self._fleet.dynos else []:
             process = self._boots.by_dyno.get(name)
-            rows.append(
-                asdict(
-                    row(
-                        self._fleet,
-                        self._fleet.dynos[name],
-                        now=now,
-                        wall=wall,
-                        pid=None if process is None else process.pid,
-                        port=self._boots.port_of(name),
-                        release=release if isinstance(release, str) else None,
-                    )
-                )
+            shown = row(
+                self._fleet,
+                self._fleet.dynos[name],
+                now=now,
+                wall=wall,
+                pid=None if process is None else process.pid,
+                port=self._boots.port_of(name),
+                release=release if isinstance(release, str) else None,
             )
+            rows.append({**asdict(shown), **requests_of(counts.get(name))})
         return {
             **described,
             "pid": os.getpid(),
@@ -118,11 +126,47 @@ class Desk:
             )
         return {"dynos": names}
 
+    async def _idle(self, request: Request) -> Answer:
+        """Refused as a whole when one of them may not sleep."""
+        names = self._web_targets(request)
+        for name in names:
+            reason = why_awake(self._fleet, name) or self._supervisor.keeps_awake(name)
+            if reason is not None and self._fleet.dynos[name].state not in ASLEEP:
+                raise InputError(f"{name} may not sleep now: {reason}")
+        self._supervisor.perform(self._fleet.idle(names, self._supervisor.now))
+        if request.flag("wait"):
+            await self._supervisor.until(lambda: not self._fall_asleep(names))
+        return {"dynos": names}
+
+    async def _wake(self, request: Request) -> Answer:
+        names = self._web_targets(request)
+        self._supervisor.perform(self._fleet.wake(self._supervisor.now, names))
+        waiting: Mapping[str, str] = {}
+        if request.flag("wait"):
+            waiting = await self._until_settled(names, PATIENCE)
+        return {"dynos": names, "unsettled": waiting}
+
+    def _web_targets(self, request: Request) -> list[str]:
+        """Without targets the web dynos: the others never sleep."""
+        names = self._targets(request)
+        if request.words("targets"):
+            return names
+        web = [name for name in names if self._fleet.dynos[name].type == WEB]
+        if not web:
+            raise InputError("the app has no web dynos, and the others never sleep")
+        return web
+
+    def _fall_asleep(self, names: Iterable[str]) -> bool:
+        """Whether some are on their way, neither asleep nor wanted up again."""
+        dynos = [self._fleet.dynos[name] for name in names if name in self._fleet.dynos]
+        return any(d.want is Want.ASLEEP and d.state not in ASLEEP for d in dynos)
+
     def _signal(self, request: Request) -> Answer:
         number = int(request.number("number") or 0)
         if number not in set(signal.Signals):
             raise InputError(f"there is no signal {number}")
         names = [name for name in self._targets(request) if name in self._boots.by_dyno]
+        self._supervisor.perform(self._fleet.wake(self._supervisor.now, names))
         for name in names:
             self._boots.send(name, number)
         return {"dynos": names}
@@ -174,6 +218,17 @@ class Desk:
 
     def _any_live(self, names: Iterable[str]) -> bool:
         return any(n in self._fleet.dynos and self._fleet.dynos[n].is_live for n in names)
+
+
+def requests_of(counts: Stats | None) -> Mapping[str, object]:
+    """What the router counted of a dyno, as `ps --json` shows it; nothing where it counts not."""
+    if counts is None:
+        return {"in_flight": None, "served": None, "per_second": None}
+    return {
+        "in_flight": counts.in_flight,
+        "served": counts.served,
+        "per_second": round(counts.per_second, 1),
+    }
 
 
 __all__ = ["Answer", "Desk", "ProcmanError"]

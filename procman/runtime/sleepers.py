@@ -62,5 +62,6 @@ class Sleepers:
             self.release(process)
 
     def _look(self, process: Process) -> None:
-        if process.port is not None and waiting_count(process.port):
+        port = process.port if process.address is None else process.address[1]
+        if port is not None and waiting_count(port):
             self.release(process)
