@@ -165,7 +165,7 @@ def test_a_stubborn_process_is_killed_at_its_grace() -> None:
             it.scale(web=1)
             it.supervisor.end(143, "stopping", kill=False)
             await it.supervisor.over.wait()
-            return it.boots.told, it.loop.time()
+            return it.boots.told, round(it.loop.time(), 3)
 
     assert run(story()) == (["spawn web.1", "SIGTERM web.1", "SIGKILL web.1"], 10.0)
 
@@ -325,7 +325,7 @@ def test_who_waits_for_something_is_told_after_the_event_that_brings_it() -> Non
             it.loop.call_later(5.0, it.scale)
             it.loop.call_later(7.0, lambda: it.scale(web=2))
             await it.supervisor.until(lambda: len(it.fleet.dynos) == 2)
-            return it.loop.time()
+            return round(it.loop.time(), 3)
 
     assert run(story()) == 12.0
 
