@@ -46,7 +46,7 @@ def ps(ctx: click.Context, /, targets: tuple[str, ...], as_json: bool, **options
     if as_json:
         import json
 
-        kept = [{key: dyno[key] for key in JSON_KEYS} for dyno in dynos]
+        kept = [{key: dyno[key] for key in _keys(dyno)} for dyno in dynos]
         order = ("app", "pid", "url", "formation", "release")
         click.echo(json.dumps({**{key: answer.get(key) for key in order}, "dynos": kept}, indent=2))
         return
@@ -69,10 +69,12 @@ JSON_KEYS = (
     "cpu",
     "rss",
     "command",
-    "in_flight",
-    "served",
-    "per_second",
 )
+COUNTS = ("in_flight", "served", "per_second")  # besides, where a router counts
+
+
+def _keys(dyno: Mapping[str, object]) -> Sequence[str]:
+    return JSON_KEYS if dyno["served"] is None else (*JSON_KEYS, *COUNTS)
 
 
 def with_usage(dynos: object) -> list[dict[str, object]]:
