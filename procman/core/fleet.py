@@ -86,9 +86,11 @@ class Fleet:
         return self._settle(effects, now)
 
     def restart(self, names: Iterable[str], now: float, *, kill: bool = False) -> Effects:
-        """Make the running boots of these dynos out of date; those that rest are booted."""
+        """Make the running boots of these dynos out of date; those that rest are booted. Those that
+        were scaled away, and only stop yet, are let go.
+        """
         effects: Effects = ()
-        names = list(names)
+        names = [name for name in names if not self.is_leaving(name)]
         for name in names:
             effects += self._want_up(name, now)
         for name in names:
@@ -244,6 +246,11 @@ class Fleet:
         """The dynos' names in order, of one type or of all."""
         return [n for n, d in self.dynos.items() if of_type is None or d.type == of_type]
 
+    def is_leaving(self, name: str) -> bool:
+        """Whether a dyno was scaled away, and is only there until its process has ended."""
+        dyno = self.dynos[name]
+        return dyno.number > self.formation.get(dyno.type, 0)
+
     # --- inside ---
 
     def _may_sleep(self, dyno: Dyno) -> bool:
@@ -300,7 +307,7 @@ class Fleet:
         for name, dyno in tuple(self.dynos.items()):
             if dyno.state is State.DOWN and dyno.want is Want.UP and self._gate(dyno):
                 effects += self._intend(name, Want.UP, now)
-            elif dyno.state is State.DOWN and dyno.number > self.formation.get(dyno.type, 0):
+            elif dyno.state is State.DOWN and self.is_leaving(name):
                 del self.dynos[name]
         if self.phase is Phase.RUNNING and self.dynos:
             effects += self._judge_app(now)

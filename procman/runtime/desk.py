@@ -103,7 +103,7 @@ class Desk:
         return {"changed": changed, "formation": self._formation(), "unsettled": waiting}
 
     async def _restart(self, request: Request) -> Answer:
-        names = self._targets(request)
+        names = [name for name in self._targets(request) if not self._fleet.is_leaving(name)]
         boots = {name: self._fleet.dynos[name].boot for name in names}
         effects = self._fleet.restart(names, self._supervisor.now, kill=request.flag("now"))
         self._supervisor.perform(effects)

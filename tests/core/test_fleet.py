@@ -201,6 +201,18 @@ def test_scaled_up_again_while_it_stops_a_dyno_boots_when_the_old_process_is_gon
     assert app.states() == {"web.1": "up", "web.2": "up"}
 
 
+def test_a_restart_does_not_bring_back_what_was_scaled_away() -> None:
+    """It stops yet when somebody restarts everything: the formation is what was asked for."""
+    app = world("web", answer=stubborn)
+    app.scale(web=2)
+    app.scale(web=1)
+    app.heard()
+    app.do(app.fleet.restart(["web.1", "web.2"], app.now))
+    app.wait(30.0)
+    assert app.states() == {"web.1": "up"}
+    assert app.fleet.formation == {"web": 1}
+
+
 # --- restart and stop ---
 
 
