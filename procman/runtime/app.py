@@ -201,7 +201,8 @@ class _Run:
             for descriptor, event in poll.poll(0):
                 if event & select.POLLIN and not self._screen.is_full:
                     self._hub.take(self._blueprint.source(processes[descriptor].dyno), descriptor)
-        orphans.become_subreaper()
+            if not orphans.can_adopt():  # early: what is orphaned before is found by cookie alone
+                orphans.become_subreaper()
 
     def _supervise(self, boots: Boots, refused: list[Exited], door: socket.socket) -> int:
         import asyncio
