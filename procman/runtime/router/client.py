@@ -41,6 +41,11 @@ class Mode(Enum):
     LINGER = "whatever: the last word was said"
 
 
+# In CPython 3.11 a member of an enum takes 70 ns to look up, and a global 8.
+_HEAD = Mode.HEAD
+_NONE = Framing.NONE
+
+
 class Client(asyncio.Protocol):
     """A client's connection. Pipelined requests wait in `buffer` and are served in order."""
 
@@ -94,7 +99,7 @@ class Client(asyncio.Protocol):
         exchange = self.exchange
         if exchange is not None:
             self._more_came(exchange, data)
-        elif self._mode is Mode.HEAD:
+        elif self._mode is _HEAD:
             # Most often exactly one head comes; what follows is for all the other cases.
             if not self.buffer and data.find(END) == len(data) - 4 and not self.writing_held:
                 try:
@@ -260,7 +265,7 @@ class Client(asyncio.Protocol):
             time() * 1000,
         )
         exchange = self.exchange = Exchange(router, self, head, forward, request_id, now)
-        if head.framing is not Framing.NONE:
+        if head.framing is not _NONE:
             exchange.body = body_of(head.framing, head.size)
             self.continued = not head.expects
             if self.buffer:
@@ -276,7 +281,7 @@ class Client(asyncio.Protocol):
         if not head.keep_alive or self.router.closing or (self._half_closed and not self.buffer):
             return False
         # A client that waits for its 100 may send its body or not: what follows is unclear.
-        if head.framing is Framing.NONE or self.continued:
+        if head.framing is _NONE or self.continued:
             return True
         exchange = self.exchange
         return exchange is None or exchange.body is None or exchange.body.done

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from procman.runtime.router.upstream import DynoConnection, Upstream
 
 
+# In CPython 3.11 a member of an enum takes 70 ns to look up, and a global 8.
+_UNTIL_CLOSE = Framing.UNTIL_CLOSE
+_ALL = RouterLog.ALL
+
+
 class Exchange:
     """A request and its answer.
 
@@ -184,7 +189,7 @@ class Exchange:
         if status < 200:
             return self._interim(status, lines, rest)
         self._status = status
-        if framing is Framing.UNTIL_CLOSE or not client.keeps_alive(head):
+        if framing is _UNTIL_CLOSE or not client.keeps_alive(head):
             stays = False
             lines += b"Connection: close\r\n"
         else:
@@ -321,7 +326,7 @@ class Exchange:
     def _finish(self, head: RequestHead, stays: bool, reusable: bool) -> None:
         """The whole answer has gone to the client."""
         router = self.router
-        if router.tells_of is RouterLog.ALL:
+        if router.tells_of is _ALL:
             router.report(self._access(), None)
         connection = self.dyno
         lease = self._lease
