@@ -594,6 +594,7 @@ class Histories(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Left alone with well-behaved processes, it settles at what was asked last."""
+        self.perform(self.fleet.wake(self.now))
         for _ in range(40):
             for name, boot in tuple(self.alive.items()):
                 if self.fleet.dynos[name].state is State.STOPPING:
@@ -607,7 +608,6 @@ class Histories(RuleBasedStateMachine):
         if self.fleet.phase is Phase.ENDING:  # it was asked to, or all that was left has finished
             assert self.fleet.is_over
             return
-        self.perform(self.fleet.wake(self.now))
         for name in self.fleet.dynos:
             dyno = self.fleet.dynos[name]
             if not self.is_asked(name) or name in self.stopped:
