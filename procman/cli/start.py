@@ -10,13 +10,14 @@ from procman.cli.completion import complete_types
 from procman.cli.options import OPTION_NAMES, common_options, formation_option, given, option
 from procman.cli.plan import plan
 from procman.cli.problems import show_problems
+from procman.cli.release_option import ReleaseCommand, release_option
 from procman.core.settings import RESTARTS
 from procman.runtime.app import start as start_app
 from procman.runtime.blueprint import App
 from procman.runtime.inputs import Inputs, read_inputs
 
 
-@click.command(short_help="Run the app: all process types, or the named ones.")
+@click.command(cls=ReleaseCommand, short_help="Run the app: all process types, or the named ones.")
 @click.argument("types", nargs=-1, metavar="[TYPE]…", shell_complete=complete_types)
 @formation_option("How many dynos of each type, `web=2,worker=3` or `all=1`; others keep 1.")
 @option(
@@ -55,9 +56,17 @@ from procman.runtime.inputs import Inputs, read_inputs
 @click.option(
     "-D", "--detach", is_flag=True, help="Return when the app is up; it runs on by itself."
 )
+@release_option("Run this release, each dyno in a copy of its slug; without vN the current one.")
 @common_options
 @click.pass_context
-def start(ctx: click.Context, /, types: tuple[str, ...], detach: bool, **options: object) -> int:
+def start(
+    ctx: click.Context,
+    /,
+    types: tuple[str, ...],
+    detach: bool,
+    release: str | None,
+    **options: object,
+) -> int:
     """Run the app in this terminal until it ends or Ctrl-C stops it.
 
     Without TYPEs all process types of the Procfile run, but for `release`. The exit status is 0
@@ -67,10 +76,17 @@ def start(ctx: click.Context, /, types: tuple[str, ...], detach: bool, **options
     Detached, its dynos have terminals (see `attach`), and its log is what `logs` shows. When it
     does not come up, it is stopped, and the status is 1.
     """
-    inputs = read_inputs(given(ctx, options), os.environ, OPTION_NAMES)
-    inputs.procfile.require_valid()
-    show_problems(inputs.procfile)
-    app = plan(inputs, types)
+    inputs = read_inputs(
+        given(ctx, options), os.environ, OPTION_NAMES, need_procfile=release is None
+    )
+    if release is not None:
+        from procman.cli.released import find_release, plan_release
+
+        app = plan_release(inputs, types, find_release(inputs.root, release))
+    else:
+        inputs.procfile.require_valid()
+        show_problems(inputs.procfile)
+        app = plan(inputs, types)
     return _detach(app, inputs) if detach else start_app(app)
 
 

@@ -7,17 +7,22 @@ Config vars come first, then `.profile.d`, then `.profile`: Heroku's "Dyno start
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 DIRECTORY = ".profile.d"
 SHELL = "/bin/sh"
-# $0 is the command: bash sources, and leaves its place to the shell that any command gets.
+# "$@" is the command, to which bash leaves its place; a script may `set --` what it likes.
 SOURCE = (
-    'export HOME="$PWD"; for script in .profile.d/*.sh .profile; do'
-    ' if [ -r "$script" ]; then . "./$script"; fi; done; exec /bin/sh -c "$0"'
+    'export HOME="$PWD"; procman_command=("$@"); set --; for script in .profile.d/*.sh .profile; do'
+    ' if [ -r "$script" ]; then . "./$script"; fi; done; exec "${procman_command[@]}"'
 )
 
 
 def argv_in_slug(command: str, *, has_profile: bool) -> list[str]:
     """The argv of a Procfile command in a copy of a slug; `has_profile`: it has a `.profile.d`."""
-    if not has_profile:
-        return [SHELL, "-c", command]
-    return ["/usr/bin/env", "bash", "-c", SOURCE, command]
+    return in_slug([SHELL, "-c", command], has_profile=has_profile)
+
+
+def in_slug(argv: Sequence[str], *, has_profile: bool) -> list[str]:
+    """The same for a command that is an argv."""
+    return ["/usr/bin/env", "bash", "-c", SOURCE, "procman", *argv] if has_profile else list(argv)

@@ -155,6 +155,8 @@ class _Run:
             orphans.kill_adopted({guardian.pid})
             guardian.dismiss()
             self._close_screen()
+            if self._blueprint.copies is not None:
+                self._blueprint.copies.close()
         return status
 
     def _spawn_first(self, boots: Boots) -> list[Exited]:
@@ -268,6 +270,7 @@ class _Run:
         self._hub.add(last_lines)
         web = Web(supervisor, self._hub, last_lines, self._app.front)
         await web.router.start()
+        self._hub.say(f"web is at {self._describe()['url']}")
         supervisor.meet(web)
         try:
             yield
@@ -322,6 +325,9 @@ class _Run:
     def _make_boots(self, guardian: Guardian) -> Boots:
         plan = self._blueprint
         boots = Boots(plan.command, plan.source, plan.port_of, self._hub, guardian, self._cookie)
+        plan.ports_in_use = lambda name: [
+            p.port for p in boots.by_pid.values() if p.dyno == name and p.port is not None
+        ]
         patterns = {n: t.ready.argument for n, t in self._app.types.items() if type(t.ready) is Log}
         if patterns:
             from procman.runtime.taps import Taps

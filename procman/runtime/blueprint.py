@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from procman.core.environment import dyno_environment
 from procman.core.fleet import WEB, ProcessType
 from procman.core.ports import dyno_port
+from procman.core.profile import in_slug
 from procman.core.style import SYSTEM, Look, colour_of
 from procman.runtime.boots import cookie_of
 from procman.runtime.loghub import Source
 from procman.runtime.process import Command, shell_argv
 
 if TYPE_CHECKING:
+    from procman.core.release import Release
+    from procman.runtime.released import DynoCopies, Released
     from procman.runtime.shared_socket import SharedSocket
 
 PortOf = Callable[[str, int], int]  # of a type and a number
@@ -43,6 +46,9 @@ class Shared:
 class App:
     """What `start` runs. Without a `front` the web dynos bind the app's ports themselves, or share
     one socket.
+
+    `released`: it runs from this release, not from the working tree; `plan_release` is then what
+    another release would be.
     """
 
     root: str
@@ -61,6 +67,8 @@ class App:
     fail_fast: bool = False
     screen: int = 1  # the descriptor where lines are shown
     is_aside: bool = False  # a run beside the app's own: no lock of the app's, and no history
+    released: Released | None = None
+    plan_release: Callable[[Release, Released], App] | None = None
 
 
 class Blueprint:
@@ -68,6 +76,12 @@ class Blueprint:
 
     def __init__(self, app: App, cookie: str) -> None:
         self.app = app
+        self.ports_in_use: Callable[[str], Collection[int]] = lambda dyno: ()
+        self.copies: DynoCopies | None = None
+        if app.released is not None:
+            from procman.runtime.released import DynoCopies
+
+            self.copies = DynoCopies(app.root)
         self.socket: SharedSocket | None = None
         if app.shared is not None:
             from procman.runtime.shared_socket import SharedSocket
@@ -101,30 +115,53 @@ class Blueprint:
         return self.app.port_of(of_type, 1)
 
     def command(self, dyno: str, boot: int) -> Command:
-        """What to run for a boot. Raises OSError when its socket is not to be had."""
+        """What to run for a boot.
+
+        Raises OSError when its socket is not to be had, ProcmanError when its copy is not.
+        """
         of_type = dyno.rpartition(".")[0]
-        port = self.port_of(dyno)
+        port = self._port_for_boot(dyno)
         environment = dyno_environment(
             self.app.config_vars,
             dyno=dyno,
             cookie=cookie_of(self._cookie, dyno, boot),
             port=port,
             type_ports={name: self.public_port(name) for name in self.app.types},
+            release=None if self.app.released is None else self.app.released.name,
             extra=self.app.extra.get(of_type),
         )
-        text = self.app.types[of_type].command
-        if self.socket is None or of_type != WEB:
-            return Command(shell_argv(text), environment, self.app.pty, self._window, port)
-        from procman.runtime.shared_socket import handed_argv, with_socket
+        argv = shell_argv(self.app.types[of_type].command)
+        socket: int | None = None
+        if self.socket is not None and of_type == WEB:
+            from procman.runtime.shared_socket import handed_argv, with_socket
 
-        return Command(
-            handed_argv(text),
-            with_socket(environment),
-            self.app.pty,
-            self._window,
-            port,
-            self.socket.open().fileno(),
-        )
+            argv = handed_argv(self.app.types[of_type].command)
+            environment = with_socket(environment)
+            socket = self.socket.open().fileno()
+        command = Command(argv, environment, self.app.pty, self._window, port, socket)
+        return command if self.app.released is None else self._in_copy(command, dyno, boot)
+
+    def _in_copy(self, command: Command, dyno: str, boot: int) -> Command:
+        """The same in a copy of the release's slug, after its `.profile.d`."""
+        released = self.app.released
+        assert released is not None
+        assert self.copies is not None
+        copy = self.copies.take(released, dyno, boot)
+        argv = [*copy.argv_prefix, *in_slug(command.argv, has_profile=released.has_profile)]
+        return replace(command, argv=argv, release=released.name, copy=copy)
+
+    def _port_for_boot(self, dyno: str) -> int:
+        """A port of its own for a web dyno's boot while another boot of it has the usual one."""
+        port = self.port_of(dyno)
+        if self.app.front is None:
+            return port
+        of_type, _, number = dyno.rpartition(".")
+        taken = self.ports_in_use(dyno)
+        beside = 1
+        while of_type == WEB and port in taken:
+            port = self._inner_ports(f"{WEB}/{beside}", int(number))
+            beside += 1
+        return port
 
     def source(self, dyno: str) -> Source:
         """Where the lines of a dyno go."""
@@ -144,7 +181,8 @@ class Blueprint:
         place = self.app.front or self.app.shared
         host = "127.0.0.1" if place is None else place.host
         url = f"http://{host}:{self.public_port(WEB)}" if formation.get(WEB) else None
-        return {"app": os.path.basename(self.app.root), "url": url, "release": None}
+        release = None if self.app.released is None else self.app.released.name
+        return {"app": os.path.basename(self.app.root), "url": url, "release": release}
 
 
 def base_ports(base: int, names: Sequence[str]) -> PortOf:

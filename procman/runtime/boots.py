@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from procman.core.lines import Cutter
+from procman.errors import ProcmanError
 from procman.runtime import orphans
 from procman.runtime.guardian import Guardian
 from procman.runtime.loghub import LogHub, Source
@@ -52,10 +53,18 @@ class Boots:
         if self.taps is not None:
             self.taps.begin(dyno)
         try:
-            process = spawn(dyno, boot, self.plan(dyno, boot), self.guardian)
-        except OSError as error:
-            self.hub.say(f"cannot be started: {error.strerror}", dyno)
+            command = self.plan(dyno, boot)
+        except (OSError, ProcmanError) as error:
+            self._say_why_not(dyno, error)
             return None
+        try:
+            process = spawn(dyno, boot, command, self.guardian)
+        except OSError as error:
+            self._say_why_not(dyno, error)
+            if command.copy is not None:
+                command.copy.close()
+            return None
+        process.release, process.copy = command.release, command.copy
         process.is_followed = orphans.can_adopt()
         process.source = self.source(dyno)
         before = self.by_dyno.get(dyno)
@@ -65,6 +74,10 @@ class Boots:
         self.by_pid[process.pid] = process
         self.by_dyno[dyno] = process
         return process
+
+    def _say_why_not(self, dyno: str, error: OSError | ProcmanError) -> None:
+        reason = error.strerror if isinstance(error, OSError) else error.message
+        self.hub.say(f"cannot be started: {reason}", dyno)
 
     def announce(self, process: Process) -> None:
         """Say that a boot has started."""
@@ -151,6 +164,8 @@ class Boots:
         self.hub.flush(source)
         os.close(process.output)
         self.guardian.forget(process.pid)
+        if process.copy is not None:
+            process.copy.close()
 
     def strays(self, process: Process) -> list[int]:
         """Processes of a live boot that lost their parent, and so left its tree."""

@@ -64,6 +64,7 @@ class Desk:
         now, wall = self._supervisor.now, time.time()
         described = self._describe()
         release = described.get("release")
+        current = release if isinstance(release, str) else None
         front = self._supervisor.front
         counts = {} if front is None else front.stats()
         rows = []
@@ -75,8 +76,8 @@ class Desk:
                 now=now,
                 wall=wall,
                 pid=None if process is None else process.pid,
-                port=self._boots.port_of(name),
-                release=release if isinstance(release, str) else None,
+                port=self._boots.port_of(name) if process is None else process.port,
+                release=current if process is None else process.release,
             )
             rows.append({**asdict(shown), **requests_of(counts.get(name))})
         return {

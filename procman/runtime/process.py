@@ -19,13 +19,20 @@ HANDED_ON = 3  # where a child finds a socket that it is handed: SD_LISTEN_FDS_S
 _RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
+class Belonging(Protocol):
+    """What a boot has of its own, and takes with it."""
+
+    def close(self) -> None:
+        """The boot is gone."""
+
+
 @dataclass(slots=True)
 class Process:
     """A running boot: its leader's pid is also its process group; `output` is where we read.
 
     `status` is the leader's, once it has ended; `asked` is the signal that asked the group to stop,
     while the others in it have their grace; `is_followed`, whether its orphans become ours;
-    `address` is where it was found to listen.
+    `address` is where it was found to listen; `release` what it runs, `copy` its own copy of it.
     """
 
     dyno: str
@@ -39,13 +46,16 @@ class Process:
     status: int | None = None
     asked: int | None = None
     is_followed: bool = False
+    release: str | None = None
+    copy: Belonging | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
     """What to run: argv (absolute program), environment, and whether on a pty of what size.
 
-    `socket` is a descriptor of ours that it is handed as its descriptor 3.
+    `socket` is a descriptor of ours that it is handed as its descriptor 3. Of a release, `release`
+    is the name and `copy` what the command begins in, to be closed when the boot is gone.
     """
 
     argv: list[str]
@@ -54,6 +64,8 @@ class Command:
     window: tuple[int, int] | None = None  # rows, columns
     port: int | None = None
     socket: int | None = None
+    release: str | None = None
+    copy: Belonging | None = None
 
 
 class Watch(Protocol):

@@ -1,0 +1,60 @@
+"""A release as an app that runs: its process types and config vars, in place of the directory's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from procman.cli.plan import RELEASE, plan
+from procman.cli.release_option import CURRENT
+from procman.core.procfile import Procfile
+from procman.core.release import Release, current, find
+from procman.errors import ProcmanError
+from procman.runtime.ledger import Ledger
+from procman.runtime.released import Released, expand_release
+from procman.runtime.slug_store import SlugStore
+
+if TYPE_CHECKING:
+    from procman.runtime.blueprint import App
+    from procman.runtime.inputs import Inputs
+
+
+def find_release(root: str, name: str) -> Release:
+    """The release that `--release` asks for; raises ProcmanError when it cannot be run."""
+    releases = Ledger(SlugStore(root)).read()
+    if name != CURRENT:
+        return find(releases, name)
+    release = current(releases)
+    if release is None:
+        raise ProcmanError("nothing has been released yet", hint="`procman deploy` does it")
+    return release
+
+
+def inputs_of(inputs: Inputs, release: Release) -> Inputs:
+    """The release's process types and config vars in place of the working tree's.
+
+    Its config vars beat the environment: they are part of what was released.
+    """
+    commands = {name: line for name, line in release.process_types.items() if name != RELEASE}
+    return replace(
+        inputs,
+        procfile=Procfile(release.name, commands, {}, ()),
+        config_vars={**os.environ, **release.config_vars},
+        from_files=release.config_vars,
+    )
+
+
+def plan_release(inputs: Inputs, asked: Sequence[str], release: Release) -> App:
+    """What `start --release TYPE…` runs: expands the slug, with a bar where that takes long."""
+    from procman.cli.slug import progress_bar
+
+    with progress_bar("Expanding") as progress:
+        released = expand_release(SlugStore(inputs.root), release, progress)
+
+    def plan_it(release: Release, released: Released) -> App:
+        app = plan(inputs_of(inputs, release), asked)
+        return replace(app, released=released, plan_release=plan_it)
+
+    return plan_it(release, released)
