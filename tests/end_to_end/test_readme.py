@@ -16,7 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from procman.core.codes import Code
+from procman.core.settings import TYPE_KEYS
 from tests.end_to_end.conftest import PATIENCE, Sandbox, clean_environment, marked
+from tests.readme_tables import filled
 
 README = Path(__file__).parents[2] / "README.md"
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -91,9 +94,25 @@ def test_the_tour_is_as_it_is_told(sandbox: Sandbox, base_port: int) -> None:
                     )
                     printed = done.stdout.splitlines()
                     assert matches(expected, printed), (command, expected, printed)
+                    assert done.returncode == 0, (command, printed)
                     ran += 1
     finally:
         stop = ["procman", "stop", "--wait"]
         subprocess.run(stop, cwd=sandbox.root, env=env, timeout=PATIENCE, check=False)
     assert ran > 10
     assert not marked(mark)
+
+
+def test_the_tables_tell_of_every_command_and_option() -> None:
+    """Made from the commands: run `python -m tests.readme_tables` when this fails."""
+    text = README.read_text()
+    assert filled(text) == text
+    assert text.count("<!-- end -->") == 2
+
+
+def test_readme_names_every_setting_status_and_code() -> None:
+    """What can stand in a settings file, and what a program may read."""
+    text = README.read_text()
+    missing = [key for key in TYPE_KEYS if f"`{key}`" not in text]
+    missing += [code.name for code in Code if f"`{code.name}`" not in text]
+    assert not missing
