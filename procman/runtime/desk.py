@@ -100,7 +100,7 @@ class Desk:
             kept = [n for n in names if int(n.rpartition(".")[2]) <= changed[n.rpartition(".")[0]]]
             waiting = await self._until_settled(kept, PATIENCE)
             gone = set(names) - set(kept)
-            await self._supervisor.until(lambda: not gone & self._fleet.dynos.keys())
+            await self._supervisor.until(lambda: not self._any_leaving(gone))
         return {"changed": changed, "formation": self._formation(), "unsettled": waiting}
 
     async def _restart(self, request: Request) -> Answer:
@@ -119,7 +119,7 @@ class Desk:
         if request.words("targets"):
             self._supervisor.perform(self._fleet.stop(names, now, kill=kill))
             if request.flag("wait"):
-                await self._supervisor.until(lambda: not self._any_live(names))
+                await self._supervisor.until(lambda: not self._any_stopping(names))
         else:
             # The answer goes out first: the client that asked sees the end as the socket's end.
             asyncio.get_running_loop().call_soon(
@@ -217,8 +217,13 @@ class Desk:
     def _formation(self) -> dict[str, int]:
         return {name: self._fleet.formation.get(name, 0) for name in self._fleet.types}
 
-    def _any_live(self, names: Iterable[str]) -> bool:
-        return any(n in self._fleet.dynos and self._fleet.dynos[n].is_live for n in names)
+    def _any_stopping(self, names: Iterable[str]) -> bool:
+        """Whether a process is yet to end; another terminal may have asked for it again."""
+        dynos = [self._fleet.dynos[name] for name in names if name in self._fleet.dynos]
+        return any(dyno.is_live and dyno.want is Want.DOWN for dyno in dynos)
+
+    def _any_leaving(self, names: Iterable[str]) -> bool:
+        return any(n in self._fleet.dynos and self._fleet.is_leaving(n) for n in names)
 
 
 def requests_of(counts: Stats | None) -> Mapping[str, object]:

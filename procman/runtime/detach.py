@@ -81,12 +81,22 @@ def _run_as_child(app: App, pipe: int) -> int:
     os.dup2(null, 0)
     os.dup2(null, 1)
     os.dup2(pipe, 3)
-    os.closerange(4, os.sysconf("SC_OPEN_MAX"))  # what the caller's shell left open is not ours
+    _close_all_but(0, 1, 2, 3)
     os.set_inheritable(3, False)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
     launch = Launch(3)
     status = start(app, launch)
     return status if launch.is_up or status in _ASKED_TO else launch.explain(status)
+
+
+def _close_all_but(*kept: int) -> None:
+    """What the caller's shell left open is not ours. Not by a range: its end may be 2**30."""
+    for name in os.listdir("/dev/fd"):
+        if int(name) not in kept:
+            try:
+                os.close(int(name))
+            except OSError:
+                pass  # the one that listed
 
 
 class Launch:

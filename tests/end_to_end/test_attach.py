@@ -345,3 +345,22 @@ def test_the_end_of_the_app_ends_it(sandbox: Sandbox, terminal: OpenTerminal) ->
     screen.until("procman: ")
     screen.finish()
     assert screen.settings == before
+
+
+def test_a_suspended_dyno_can_be_attached_to_and_says_so(
+    sandbox: Sandbox, terminal: OpenTerminal
+) -> None:
+    """What is typed waits until a request has woken it."""
+    sandbox.write("web.py", WEB)
+    port = free_port()
+    running = sandbox.start("web: exec python3 web.py\n", "--pty", "-p", str(port))
+    running.until("listening")
+    assert sandbox.procman("wait").finish() == 0
+    assert sandbox.procman("idle").finish() == 0
+    screen = terminal("attach", "web.1")
+    screen.until("web.1 is suspended, a request wakes it")
+    with ThreadPoolExecutor() as pool:
+        request = pool.submit(fetch, f"http://127.0.0.1:{port}/debug")
+        screen.until("(Pdb)")
+        screen.type("c\r")
+        assert request.result(PATIENCE) == b"41"

@@ -110,11 +110,12 @@ def test_the_json_of_ps_is_documented_and_stable(sandbox: Sandbox) -> None:
 
 def test_ps_tells_how_a_boot_ended_and_when_the_next_comes(sandbox: Sandbox) -> None:
     """Status or signal by name, and the seconds to the next try."""
-    running = started(sandbox, f"a: kill -SEGV $$\nb: {SLEEP}\n")
-    running.until("a.1 crashed", 3)
-    running.until("restarting in")
+    running = sandbox.start(f"a: kill -SEGV $$\nb: {SLEEP}\n")
+    running.until("a.1 crashed", 4)  # the next try comes in two seconds, or has come
     row = rows(sandbox, "a.1")["a.1"]
     assert row["exit_status"] == 128 + signal.SIGSEGV
+    retry = row["retry_in"]
+    assert isinstance(retry, float) if row["state"] == "crashed" else retry is None
     assert "killed by SIGSEGV" in done(sandbox, "ps")
 
 
@@ -470,3 +471,24 @@ def test_a_client_that_is_killed_while_it_waits_leaves_the_app_as_it_is(sandbox:
     done(sandbox, "stop", "a", "--now", "--wait")
     assert states(sandbox) == {"a.1": "down"}
     wait_for_end(waiting.process.pid)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (["stop", "a.2", "--wait"], ["restart", "a.2"]),
+        (["scale", "a=1", "--wait"], ["scale", "a=2"]),
+    ],
+)
+def test_who_waits_for_an_end_does_not_wait_for_ever_when_another_changes_his_mind(
+    sandbox: Sandbox, first: list[str], second: list[str]
+) -> None:
+    """The last word counts; the first terminal returns."""
+    running = started(sandbox, f"a: {STUBBORN}\n", "-c", "a=2", "--stop-timeout", "1h")
+    running.until("| ready", 2)
+    waiting = sandbox.procman(*first)
+    while states(sandbox) != {"a.1": "up", "a.2": "stopping"}:
+        pass  # each look is a whole command
+    done(sandbox, *second)
+    assert waiting.finish() == 0
+    done(sandbox, "stop", "--now", "--wait")
