@@ -121,6 +121,9 @@ class _Run:
         self._hub = LogHub(time.time)
         self._screen = Screen(app.screen, app.look, json=app.json)
         self._hub.add(self._screen)
+        self._last_lines = LastLines()
+        if app.front is not None:  # from the first line on: a dyno may crash before it listens
+            self._hub.add(self._last_lines)
         for sink in () if companion is None else companion.sinks:
             self._hub.add(sink)
         self._fleet = Fleet(
@@ -266,9 +269,7 @@ class _Run:
             return
         from procman.runtime.web import Web
 
-        last_lines = LastLines()
-        self._hub.add(last_lines)
-        web = Web(supervisor, self._hub, last_lines, self._app.front)
+        web = Web(supervisor, self._hub, self._last_lines, self._app.front)
         await web.router.start()
         self._hub.say(f"web is at {self._describe()['url']}")
         supervisor.meet(web)
