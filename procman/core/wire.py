@@ -26,6 +26,7 @@ REQUESTS: Mapping[str, Mapping[str, type]] = {
     "idle": {"targets": list, "wait": bool},
     "wake": {"targets": list, "wait": bool},
     "wait": {"targets": list, "timeout": float},
+    "release": {"name": str},
     "follow": {},
     "attach": {"dyno": str},
 }

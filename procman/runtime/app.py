@@ -36,8 +36,10 @@ if TYPE_CHECKING:
     import socket
     from asyncio import AbstractEventLoop
 
+    from procman.core.wire import Request
     from procman.runtime.control import Stream
     from procman.runtime.history import History
+    from procman.runtime.move import Mover
     from procman.runtime.supervisor import Supervisor
 
 # The heavy imports, in pieces, so that output can be shown between them.
@@ -134,6 +136,7 @@ class _Run:
         )
         self._blueprint = Blueprint(app, self._cookie)
         self._history: History | None = None
+        self._mover: Mover | None = None
         self._signals: list[int] = []
         self._is_closing = False
 
@@ -249,6 +252,7 @@ class _Run:
             streams: dict[str, Stream] = {
                 "follow": followers.follow,
                 "attach": partial(attach, supervisor, boots),
+                "release": partial(self._move, supervisor),
             }
             control = Control(Desk(supervisor, boots, self._describe), streams)
             async with control.serving(door, self._home.socket_path), self._serving(supervisor):
@@ -292,6 +296,16 @@ class _Run:
             yield
         finally:
             direct.close()
+
+    async def _move(
+        self, supervisor: Supervisor, request: Request, connection: socket.socket
+    ) -> None:
+        """To another release, which is rare enough to be imported for."""
+        from procman.runtime.move import Mover
+
+        if self._mover is None:
+            self._mover = Mover(supervisor, self._blueprint, self._hub)
+        await self._mover.serve(request, connection)
 
     def _end(self, supervisor: Supervisor, number: int) -> None:
         """The first signal asks everything to stop, the second kills."""

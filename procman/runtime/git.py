@@ -15,6 +15,25 @@ if TYPE_CHECKING:
 # A hook's variables would make git look at the repository it runs for, not at the one named. Those
 # that say where objects are stay: before a push is accepted, its commits are in quarantine.
 HOOK_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_QUARANTINE_PATH")
+# All that git sets for a program that runs in a repository (git rev-parse --local-env-vars), which
+# is none of the app's business.
+OF_A_REPOSITORY = frozenset(
+    {
+        *HOOK_VARIABLES,
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_COMMON_DIR",
+        "GIT_CONFIG",
+        "GIT_CONFIG_COUNT",
+        "GIT_CONFIG_PARAMETERS",
+        "GIT_GRAFT_FILE",
+        "GIT_IMPLICIT_WORK_TREE",
+        "GIT_NO_REPLACE_OBJECTS",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_PUSH_OPTION_COUNT",
+        "GIT_REPLACE_REF_BASE",
+        "GIT_SHALLOW_FILE",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,127 @@
+"""What `deploy`, `rollback` and a pushed commit have in common: a slug becomes the live release."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+
+import click
+
+from procman.cli.options import OPTION_NAMES
+from procman.cli.plan import RELEASE
+from procman.cli.slug import progress_bar
+from procman.core.environment import dyno_environment
+from procman.core.release import Release
+from procman.core.slug import Metadata
+from procman.errors import InputError, NotRunningError
+from procman.runtime.boots import cookie_of
+from procman.runtime.client import connect, converse
+from procman.runtime.deploy import Deploy
+from procman.runtime.git import OF_A_REPOSITORY
+from procman.runtime.inputs import Inputs, read_inputs
+from procman.runtime.overlay import Copies
+from procman.runtime.slug_build import Log, Order, build
+from procman.runtime.slug_file import adopt, find
+from procman.runtime.slug_store import SlugStore
+
+NOT_RUNNING = "The app is not running; `procman start --release` runs it"
+NOT_RELEASED = "The app runs from its directory; `procman start --release` would run the release"
+
+
+def read_app(command_line: Mapping[str, object]) -> Inputs:
+    """The app that is deployed; its Procfile is read from the slug."""
+    inputs = read_inputs(command_line, os.environ, OPTION_NAMES, need_procfile=False)
+    named = inputs.settings.text("procfile")
+    if named is not None and os.path.basename(named) != "Procfile":
+        raise InputError(f"{named}: a slug has the process types of its Procfile, of no other file")
+    return inputs
+
+
+def config_vars_of(inputs: Inputs) -> dict[str, str]:
+    """Those that a release keeps: what the .env files name, not all of our environment."""
+    return {name: inputs.config_vars[name] for name in inputs.from_files}
+
+
+def find_slug(store: SlugStore, name: str) -> Metadata:
+    """The slug of the store that was named, or the file, taken into the store."""
+    file = find(store, name)
+    return store.get(file.stem) if file.parent == store.slugs else adopt(store, file)
+
+
+def build_slug(store: SlugStore, order: Order) -> Metadata:
+    """Build, and show the compile log."""
+    with progress_bar("Compressing") as progress:
+        return build(store, order, Log(say), progress)
+
+
+def release_slug(
+    inputs: Inputs, slug_in: Callable[[SlugStore], Metadata], message: str | None = None
+) -> None:
+    """Release the slug that `slug_in` gives of a store; raises ProcmanError when it is not live."""
+    with deploying(inputs) as deploy:
+        slug = slug_in(deploy.store)
+        if not set(slug.process_types) - {RELEASE}:
+            raise InputError(
+                "the slug has no process types: there would be nothing to run",
+                hint="a Procfile has lines such as `web: python app.py`",
+            )
+        made = deploy.deploy(slug, config_vars_of(inputs), message)
+    click.echo(f"Deploying {name_of(inputs.root)}... done, {made.name}")
+
+
+@contextmanager
+def deploying(inputs: Inputs) -> Iterator[Deploy]:
+    """What a deploy is done with, and at the end the tidying up.
+
+    A running app that has moved over looks into the ledger when the block ends, and goes back
+    unless the release is live there.
+    """
+    store = SlugStore(inputs.root)
+    copies, log = Copies(store), Log(say)
+    try:
+        with ExitStack() as connections:
+
+            def go_live(release: Release) -> None:
+                log.heading("Launching...")
+                try:
+                    connection = connections.enter_context(connect(inputs.root))
+                except NotRunningError:
+                    log.line(NOT_RUNNING)
+                else:
+                    answer = converse(connection, "release", name=release.name)
+                    log.line(NOT_RELEASED if answer.get("release") is None else _up(answer))
+                log.line(f"Release {release.name}")
+
+            yield Deploy(store, copies, log, environment_of, go_live)
+    finally:
+        copies.sweep()
+
+
+def environment_of(release: Release) -> dict[str, str]:
+    """Of the release phase: ours without what git told us as its hook, and the config vars."""
+    ours = {name: text for name, text in os.environ.items() if name not in OF_A_REPOSITORY}
+    return dyno_environment(
+        {**ours, **release.config_vars},
+        dyno=f"{RELEASE}.1",
+        cookie=cookie_of(os.urandom(16).hex(), f"{RELEASE}.1", release.version),
+        port=None,
+        type_ports={},
+        release=release.name,
+    )
+
+
+def name_of(root: str) -> str:
+    """The app's name: its directory's."""
+    return os.path.basename(root)
+
+
+def say(text: str) -> None:
+    """The compile log, beside what the command itself prints."""
+    click.echo(text, nl=False, err=True)
+
+
+def _up(answer: Mapping[str, object]) -> str:
+    dynos = answer.get("dynos")
+    names = dynos if isinstance(dynos, list) else []
+    return f"{', '.join(map(str, names)) or 'no dynos'} up"
