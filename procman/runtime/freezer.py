@@ -21,12 +21,15 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from procman.runtime.heartbeats import find_heartbeats, renew
 from procman.runtime.listening import listening_sockets
-from procman.runtime.tree import started_at, tree
+from procman.runtime.tree import started_at, state_of, tree
+
+LONGEST_STOP = 0.020  # seconds; measured, a stop takes effect within 0.05 ms, unless in the kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +93,20 @@ def freeze(leader: int, strays: Callable[[], Iterable[int]] = no_strays) -> Froz
     while new := [pid for pid in tree(leader, *strays()) if pid not in seen]:
         for pid in new:
             seen[pid] = _stop(pid)
+        _await_stops(process.pid for process in seen.values() if process)
     alive = tuple(process for process in seen.values() if process)
     pids = [process.pid for process in alive]
     return Frozen(alive, _idle_parents(pids), find_heartbeats(pids))
+
+
+def _await_stops(pids: Iterable[int]) -> None:
+    """Until all have come to rest: a fork that another processor is in the midst of ends first, and
+    its child is seen by the next walk. One that hangs in the kernel is not waited for.
+    """
+    end = time.monotonic() + LONGEST_STOP
+    for pid in pids:
+        while state_of(pid) not in ("T", "t", "Z", None) and time.monotonic() < end:
+            os.sched_yield()
 
 
 def _stop(pid: int) -> Stopped | None:
