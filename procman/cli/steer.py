@@ -92,19 +92,13 @@ def stop(
 
     A TARGET is a process type, a dyno or a glob such as 'work*'.
     """
-    from procman.runtime.client import connect, converse
+    from procman.runtime.client import ask
+    from procman.runtime.home import Home
 
-    with connect(app_root(ctx, options)) as connection:
-        answer = converse(
-            connection,
-            "stop",
-            targets=list(targets),
-            wait=wait or None,
-            now=now or None,
-        )
-        if not targets and wait:
-            while connection.recv(4096):
-                pass  # the socket ends with the app
+    root = app_root(ctx, options)
+    answer = ask(root, "stop", targets=list(targets), wait=wait or None, now=now or None)
+    if not targets and wait:
+        Home(root).wait_until_free()
     what = dyno_names(answer) if targets else "the app"
     click.echo(f"Stopping {what}... done")
 

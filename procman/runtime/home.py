@@ -41,6 +41,14 @@ class Home:
         self._lock = lock
         return None
 
+    def wait_until_free(self) -> None:
+        """Until nobody runs the app: the kernel wakes us, also when its procman was killed."""
+        lock = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        finally:
+            os.close(lock)
+
     def release(self) -> None:
         """Give the lock back. Its file stays: removing it would let two hold it at once."""
         if self._lock is not None:
