@@ -29,7 +29,7 @@ from procman.runtime.heartbeats import find_heartbeats, renew
 from procman.runtime.listening import listening_sockets
 from procman.runtime.tree import started_at, state_of, tree
 
-LONGEST_STOP = 0.020  # seconds; measured, a stop takes effect within 0.05 ms, unless in the kernel
+LONGEST_STOP = 0.020  # seconds; measured on a busy machine: median 3 ms, longest of 100 17 ms
 
 
 @dataclass(frozen=True, slots=True)
