@@ -13,9 +13,7 @@ SHOWN = 15  # releases, as Heroku's
 
 
 @click.command(short_help="Build a slug, and let the running app move over to it.")
-@click.option(
-    "--slug", metavar="FILE", help="Release this slug, a file or an id."
-)
+@click.option("--slug", metavar="FILE", help="Release this slug, a file or an id.")
 @click.option("--git", metavar="REF", help="Build this commit instead of the directory as it is.")
 @click.option("-m", "--message", metavar="TEXT", help="What the release is, in a line.")
 @click.option(
