@@ -11,7 +11,7 @@ from procman.cli.plan import RELEASE, plan
 from procman.cli.release_option import CURRENT
 from procman.core.procfile import Procfile
 from procman.core.release import Release, current, find
-from procman.errors import ProcmanError
+from procman.errors import NotRunningError, ProcmanError
 from procman.runtime.ledger import Ledger
 from procman.runtime.released import Released, expand_release
 from procman.runtime.slug_store import SlugStore
@@ -37,24 +37,45 @@ def inputs_of(inputs: Inputs, release: Release) -> Inputs:
 
     Its config vars beat the environment: they are part of what was released.
     """
-    commands = {name: line for name, line in release.process_types.items() if name != RELEASE}
     return replace(
         inputs,
-        procfile=Procfile(release.name, commands, {}, ()),
+        procfile=Procfile(release.name, dict(release.process_types), {}, ()),
         config_vars={**os.environ, **release.config_vars},
         from_files=release.config_vars,
     )
 
 
-def plan_release(inputs: Inputs, asked: Sequence[str], release: Release) -> App:
-    """What `start --release TYPE…` runs: expands the slug, with a bar where that takes long."""
+def without_release_type(inputs: Inputs) -> Inputs:
+    """It has run before the release went live, and `plan` would say that it is left out."""
+    commands = {name: line for name, line in inputs.procfile.commands.items() if name != RELEASE}
+    return replace(inputs, procfile=replace(inputs.procfile, commands=commands))
+
+
+def expand(root: str, release: Release) -> Released:
+    """Expand the release's slug, with a bar where that takes long."""
     from procman.cli.slug import progress_bar
 
     with progress_bar("Expanding") as progress:
-        released = expand_release(SlugStore(inputs.root), release, progress)
+        return expand_release(SlugStore(root), release, progress)
+
+
+def running_release(root: str) -> str | None:
+    """The release that the app runs from; None when it does not run, or from its directory."""
+    from procman.runtime.client import ask
+
+    try:
+        release = ask(root, "ps").get("release")
+    except NotRunningError:
+        return None
+    return release if isinstance(release, str) else None
+
+
+def plan_release(inputs: Inputs, asked: Sequence[str], release: Release) -> App:
+    """What `start --release TYPE…` runs: expands the slug, with a bar where that takes long."""
+    released = expand(inputs.root, release)
 
     def plan_it(release: Release, released: Released) -> App:
-        app = plan(inputs_of(inputs, release), asked)
+        app = plan(without_release_type(inputs_of(inputs, release)), asked)
         return replace(app, released=released, plan_release=plan_it)
 
     return plan_it(release, released)

@@ -6,26 +6,38 @@ import os
 import re
 import shlex
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from procman.cli.options import OPTION_NAMES, common_options, given
+from procman.cli.release_option import ReleaseCommand, release_option
 from procman.errors import InputError, UsageError
 from procman.runtime.inputs import Inputs, read_inputs
 from procman.runtime.process import shell_argv
 
+if TYPE_CHECKING:
+    from procman.runtime.released import Released
+
+LEDGER = ".procman/releases.jsonl"  # where there is none, nobody needs to ask the running app
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=", re.ASCII)
 
 
 @click.command(
+    cls=ReleaseCommand,
     short_help="Run a one-off command in the app's environment.",
     context_settings={"allow_interspersed_args": False},
 )
 @click.argument("command", nargs=-1, metavar="CMD [ARG]…", type=click.UNPROCESSED)
+@release_option("In a copy of this release's slug; without vN of the current one's.")
 @common_options
 @click.pass_context
-def run(ctx: click.Context, /, command: tuple[str, ...], **options: object) -> int:
+def run(
+    ctx: click.Context, /, command: tuple[str, ...], release: str | None, **options: object
+) -> int:
     """Run CMD in the app's directory with its config vars, as `run.N`, in this terminal.
+
+    While the app runs from a release, CMD runs in a copy of its own of that release's slug.
 
     The name of a process type stands for its command; further arguments are appended. A single
     argument is given to the shell: procman run 'echo $HOME'. Options after CMD are CMD's. `-e
@@ -40,8 +52,22 @@ def run(ctx: click.Context, /, command: tuple[str, ...], **options: object) -> i
         raise UsageError("run what?", hint="procman run CMD, or the name of a process type")
     from procman.runtime.one_off import run_one_off
 
+    released: Released | None = None
+    if release is not None or os.path.exists(os.path.join(inputs.root, LEDGER)):
+        inputs, released = _of_release(inputs, release)
     config_vars = {**inputs.config_vars, **variables}
-    return run_one_off(_argv(inputs, command), inputs.root, config_vars)
+    return run_one_off(_argv(inputs, command), inputs.root, config_vars, released)
+
+
+def _of_release(inputs: Inputs, name: str | None) -> tuple[Inputs, Released | None]:
+    """The release that was asked for, else the one that the app runs from, if it does."""
+    from procman.cli.released import expand, find_release, inputs_of, running_release
+
+    name = name or running_release(inputs.root)
+    if name is None:
+        return inputs, None
+    release = find_release(inputs.root, name)
+    return inputs_of(inputs, release), expand(inputs.root, release)
 
 
 def _split(values: object) -> tuple[tuple[str, ...], dict[str, str]]:

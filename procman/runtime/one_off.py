@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from procman.core.environment import COOKIE, dyno_environment
 from procman.core.exits import shell_status
@@ -13,6 +14,9 @@ from procman.runtime import orphans
 from procman.runtime.boots import CANNOT_EXECUTE, cookie_of
 from procman.runtime.guardian import Guardian
 from procman.runtime.home import Home
+
+if TYPE_CHECKING:
+    from procman.runtime.released import Released
 
 NOT_FOUND = 127  # POSIX 2.8.2: command not found
 
@@ -27,15 +31,46 @@ _FORWARDED = {
 _FROM_KERNEL = 0x80  # si_code SI_KERNEL: the terminal sent it, and to the one-off as well
 
 
-def run_one_off(argv: list[str], root: str, config_vars: Mapping[str, str]) -> int:
-    """Run argv in `root` as `run.N`; its exit status, 128 + n for a death by signal n."""
+def run_one_off(
+    argv: list[str],
+    root: str,
+    config_vars: Mapping[str, str],
+    released: Released | None = None,
+) -> int:
+    """Run argv in `root` as `run.N`, or in a copy of what was released; its exit status, 128 + n
+    for a death by signal n.
+    """
     os.chdir(root)
     number, lock = Home(root).take_one_off()
     dyno = f"run.{number}"
     cookie = os.urandom(16).hex()
     environment = dyno_environment(
-        config_vars, dyno=dyno, cookie=cookie_of(cookie, dyno, 1), port=None, type_ports={}
+        config_vars,
+        dyno=dyno,
+        cookie=cookie_of(cookie, dyno, 1),
+        port=None,
+        type_ports={},
+        release=None if released is None else released.name,
     )
+    if released is None:
+        return _run(argv, environment, lock, cookie)
+    from procman.core.profile import in_slug
+    from procman.runtime.overlay import Copies
+    from procman.runtime.slug_store import SlugStore
+
+    copies = Copies(SlugStore(root))
+    try:
+        copy = copies.copy_for(released.slug, dyno, number)
+        try:
+            argv = [*copy.argv_prefix, *in_slug(argv, has_profile=released.has_profile)]
+            return _run(argv, environment, lock, cookie)
+        finally:
+            copy.close()
+    finally:
+        copies.sweep()
+
+
+def _run(argv: list[str], environment: Mapping[str, str], lock: int, cookie: str) -> int:
     program = _find(argv[0], environment.get("PATH", os.defpath))
     if isinstance(program, int):
         what = "not found" if program == NOT_FOUND else "cannot be executed"

@@ -75,7 +75,8 @@ class DynoCopies:
             copy = self._copies.copy_for(released.slug, dyno, boot)
         if self._copies.means is Means.FILES:
             self._wanted = released.slug
-            self._keep_house()
+        if self._thread is None or self._wanted is not None:
+            self._keep_house()  # at first: what killed runs have left
         return DynoCopy(copy, self._keep_house)
 
     def close(self) -> None:
