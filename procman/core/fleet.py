@@ -161,9 +161,12 @@ class Fleet:
         effects: Effects = ()
         for name, dyno in tuple(self.dynos.items()):
             if dyno.want is Want.ASLEEP and (names is None or name in names):
-                effects += (Say(name, "Unidling"), *self._intend(name, Want.UP, now))
+                said, woken = Say(name, "Unidling"), self._intend(name, Want.UP, now)
                 if dyno.state is State.IDLE:
-                    effects += (Say(name, "State changed from idle to starting"),)
+                    changed = Say(name, "State changed from idle to starting")
+                    effects += (said, changed, *woken)
+                else:
+                    effects += (*woken, said)  # somebody waits: thawed first, told then
         return self._settle(effects, now) if effects else ()
 
     # --- facts and time ---

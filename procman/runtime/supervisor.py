@@ -241,7 +241,7 @@ class Supervisor:
                 if process is not None:
                     self._sleepers.thaw(process)
                     self._tell_awake(process)
-                    self._hub.say("State changed from suspended to up", dyno)
+                    self._effects.append(Say(dyno, "State changed from suspended to up"))
             case Say(dyno, text):
                 self._hub.say(text, dyno)
             case _:

@@ -34,5 +34,5 @@ class Vigil:
             copy.close()
 
     def _somebody(self) -> None:
-        self.end()
         self._come()
+        self.end()  # also where nobody was woken: else this would be called for ever
