@@ -72,7 +72,7 @@ def complete(sandbox: Sandbox, shell: str, *words: str) -> list[str]:
 
 def test_commands_are_completed(sandbox: Sandbox, shell: str) -> None:
     """Also where there is no app."""
-    assert complete(sandbox, shell, "re") == ["restart"]
+    assert complete(sandbox, shell, "rest") == ["restart"]
     assert set(complete(sandbox, shell, "s")) >= {"start", "scale", "stop", "signal"}
 
 
