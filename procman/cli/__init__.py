@@ -32,6 +32,7 @@ COMMANDS = {
     "deploy": ("procman.cli.deploy", "deploy"),
     "releases": ("procman.cli.deploy", "releases"),
     "rollback": ("procman.cli.deploy", "rollback"),
+    "git": ("procman.cli.git", "git"),
     "smoke": ("procman.cli.smoke", "smoke"),
     "check": ("procman.cli.check", "check"),
     "completion": ("procman.cli.completion", "completion"),

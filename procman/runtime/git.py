@@ -90,6 +90,15 @@ def export(repository: Path, commit: str, target: Path) -> None:
     index.unlink(missing_ok=True)
 
 
+def ask(directory: Path, *arguments: str) -> str:
+    """What git prints when it is asked in `directory`; raises ProcmanError when it fails."""
+    result = _git(directory, *arguments)
+    if result.returncode != 0:
+        complaint = result.stderr.decode("utf-8", "replace").strip()
+        raise ProcmanError(f"git {arguments[0]} failed: {complaint}")
+    return result.stdout.decode("utf-8", "surrogateescape").strip()
+
+
 def _git(
     directory: Path, *arguments: str, environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[bytes]:
