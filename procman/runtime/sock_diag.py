@@ -144,6 +144,10 @@ class Endings:
         """Give the descriptor back."""
         self._socket.close()
 
+    def fileno(self) -> int:
+        """To wait for one, where somebody does."""
+        return self._socket.fileno()
+
     def seen(self) -> bool:
         """Whether there was one; it is forgotten."""
         found = False

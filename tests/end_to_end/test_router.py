@@ -134,6 +134,19 @@ def test_a_hard_coded_port_is_found_named_and_served(
     site.stop()
 
 
+def test_the_port_that_it_was_given_is_preferred_to_one_that_was_bound_before(
+    sandbox: Sandbox,
+) -> None:
+    """A server of metrics, a socket for hot reload: no warning, and no request goes there."""
+    sandbox.write("bind.py", BIND)
+    early = "import socket, time; s = socket.create_server(('127.0.0.1', 0)); time.sleep(1000)"
+    command = f'{PYTHON} -c "{early}" & exec {PYTHON} bind.py 127.0.0.1 $PORT'
+    site = start_site(sandbox, command)
+    assert site.get() == (200, f"from {site.row()['port']}")
+    assert "warning" not in site.app.text
+    site.stop()
+
+
 def test_a_debugger_is_not_taken_for_the_server(sandbox: Sandbox) -> None:
     """`node --inspect` listens before the app does, which here does so a moment later."""
     sandbox.write("bind.py", BIND)
