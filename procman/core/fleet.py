@@ -181,6 +181,7 @@ class Fleet:
         successor = self.beside.successor_of(fact.dyno)
         if isinstance(fact, Exited) and successor is not None and fact.boot == dyno.boot:
             self.dynos[fact.dyno] = self.beside.pop(successor, status=fact.status)
+            self.asleep.discard(fact.dyno)
             what = f"ended, {describe_exit(fact.status)}; its successor takes its place"
             return self._settle((Say(fact.dyno, what),), now)
         stale = fact.boot != dyno.boot or not dyno.is_live
@@ -201,6 +202,7 @@ class Fleet:
         if dyno is None or successor is None or successor.state is not State.UP:
             return effects
         self.dynos[fact.dyno] = self.beside.pop(successor, status=dyno.status)
+        self.asleep.discard(fact.dyno)
         said = Say(fact.dyno, f"boot {successor.boot} is ready, boot {dyno.boot} is drained")
         return (*effects, said, *self.beside.retire(dyno, now, policy))
 

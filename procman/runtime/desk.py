@@ -8,17 +8,20 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from procman.core.bedtime import why_awake
 from procman.core.dyno import State, Want
 from procman.core.fleet import WEB
 from procman.core.formation import match_targets, parse_scale
-from procman.core.routing import Stats
 from procman.core.status import is_hopeless, row, unsettled
 from procman.core.wire import Request
 from procman.errors import InputError, ProcmanError, ProtocolError
 from procman.runtime.boots import Boots
 from procman.runtime.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from procman.core.routing import Stats
 
 PATIENCE = 60.0  # seconds that --wait waits when no timeout is given; Heroku's boot timeout
 

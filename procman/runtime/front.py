@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from procman.core.routing import Stats
-from procman.runtime.process import Process
+if TYPE_CHECKING:  # its classes cost the start-up 2 ms, where there is no router
+    from procman.core.routing import Stats
+    from procman.runtime.process import Process
 
 
 class Front(Protocol):

@@ -126,6 +126,16 @@ def test_a_restart_a_scale_and_a_stop_end_the_sleep() -> None:
         assert fleet.wake(3.0) == ()
 
 
+def test_a_new_boot_that_takes_the_place_of_a_sleeper_is_awake() -> None:
+    """A redeploy with preboot."""
+    fleet = lone()
+    fleet.idle(["web.1"], 1.0)
+    fleet.preboot(["web.1"], 2.0)
+    fleet.observe(Ready("web.1", 2), 3.0)
+    assert fleet.dynos["web.1"].state is State.UP
+    assert fleet.asleep == set()
+
+
 @pytest.mark.parametrize(
     ("fleet", "name", "reason"),
     [
