@@ -79,7 +79,7 @@ class Desk:
                 now=now,
                 wall=wall,
                 pid=None if process is None else process.pid,
-                port=self._boots.port_of(name) if process is None else process.port,
+                port=self._port_of(name),
                 release=current if process is None else process.release,
             )
             rows.append({**asdict(shown), **requests_of(counts.get(name))})
@@ -164,6 +164,13 @@ class Desk:
         """Whether some are on their way, neither asleep nor wanted up again."""
         dynos = [self._fleet.dynos[name] for name in names if name in self._fleet.dynos]
         return any(d.want is Want.ASLEEP and d.state not in ASLEEP for d in dynos)
+
+    def _port_of(self, name: str) -> int | None:
+        """Where it was found to listen, else where it was told to."""
+        process = self._boots.by_dyno.get(name)
+        if process is None:
+            return self._boots.port_of(name)
+        return process.port if process.address is None else process.address[1]
 
     def _signal(self, request: Request) -> Answer:
         number = int(request.number("number") or 0)

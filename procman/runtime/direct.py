@@ -11,7 +11,7 @@ import asyncio
 import socket
 
 from procman.core.bedtime import is_deserted
-from procman.core.dyno import State
+from procman.core.dyno import Idle, State
 from procman.core.fleet import WEB
 from procman.core.routing import Stats
 from procman.runtime.boots import Boots
@@ -30,6 +30,7 @@ from procman.runtime.supervisor import Supervisor
 from procman.runtime.tree import IS_LINUX, tree
 from procman.runtime.vigil import Vigil
 
+LONE = f"{WEB}.1"  # what may sleep
 NOWHERE = "it listens nowhere"
 
 
@@ -60,10 +61,9 @@ class Direct:
     # from the supervisor
 
     def up(self, process: Process) -> None:
-        """From now on connections count that come and go."""
-        if process.dyno.rpartition(".")[0] != WEB or not IS_LINUX:
-            return
-        if self._supervisor.fleet.idle_timeout is None or process.port is None:
+        """From now on connections to the one that may sleep count also when they have gone."""
+        idle = self._supervisor.fleet.types[WEB].policy.idle
+        if process.dyno != LONE or process.port is None or idle is Idle.OFF or not IS_LINUX:
             return
         self._forget_endings()
         port = (process.address or ("", process.port))[1]
@@ -89,7 +89,7 @@ class Direct:
             return
         if is_deserted(self._supervisor.fleet):
             self._held.close()
-        dyno = self._supervisor.fleet.dynos.get(f"{WEB}.1")
+        dyno = self._supervisor.fleet.dynos.get(LONE)
         is_idle = dyno is not None and dyno.state is State.IDLE
         if is_idle and not self._vigil:
             self._vigil.begin([self._held.copy()])

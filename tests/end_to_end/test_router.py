@@ -121,6 +121,7 @@ def test_a_hard_coded_port_is_found_named_and_served(
     port = free_port()
     site = start_site(sandbox, f"{PYTHON} bind.py {host} {port}; true", *options)
     site.app.until(f"warning: listens on port {port}, not on $PORT")
+    assert site.row()["port"] == port
     if not options:
         assert site.get() == (200, f"from {port}")
         site.sleep()
