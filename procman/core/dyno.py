@@ -430,10 +430,10 @@ def _fall_asleep(dyno: Dyno, now: float, policy: Policy) -> tuple[Dyno, Effects]
 def _exited(dyno: Dyno, status: int, now: float, policy: Policy) -> tuple[Dyno, Effects]:
     """The boot ended. Asked to, it rests or is booted anew by the step; else it is judged."""
     ended = replace(dyno, status=status, since=now, stage=None, deadline=None)
-    if dyno.state is State.STOPPING:
-        return replace(ended, state=_resting(dyno.want)), ()
     uptime = now - dyno.booted_at
     what = f"{describe_exit(status)} after {format_duration(uptime)}"
+    if dyno.state is State.STOPPING:
+        return replace(ended, state=_resting(dyno.want)), (Say(dyno.name, f"stopped, {what}"),)
     stood = dyno.ready_at is not None and now - dyno.ready_at >= FORGIVEN_AFTER
     crashes = 1 if stood else dyno.crashes + 1
     if status == 0 and policy.restart is not Restart.ALWAYS:

@@ -82,7 +82,8 @@ def test_one_that_was_stopped_to_sleep_says_so_in_herokus_words() -> None:
     assert said(fleet.idle(["web.1"], 1.0)) == ["Idling"]
     fleet.tick(20.0)  # drained in vain
     assert said(fleet.observe(Exited("web.1", 1, -15), 21.0)) == [
-        "State changed from stopping to idle"
+        "stopped, killed by SIGTERM after 21s",
+        "State changed from stopping to idle",
     ]
     effects = fleet.wake(22.0)
     assert said(effects) == ["Unidling", "State changed from idle to starting"]

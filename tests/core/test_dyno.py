@@ -280,7 +280,7 @@ def test_a_restart_waits_for_the_old_process_and_never_doubles_it() -> None:
     dyno, effects = outdate(dyno, 6.0, policy, gate=True)
     assert effects == ()
     dyno, effects = observe(dyno, Exited("web.1", 1, -SIGTERM), 7.0, policy, gate=True)
-    assert effects == (Spawn("web.1", 2),)
+    assert effects == (Say("web.1", "stopped, killed by SIGTERM after 7s"), Spawn("web.1", 2))
     assert not dyno.out_of_date
 
 
