@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
+from procman.runtime.descriptors import open_descriptors
 from procman.runtime.tree import IS_LINUX
 
 _MARK = "/wgunicorn-"
@@ -36,19 +37,8 @@ def renew(heartbeats: Iterable[str]) -> None:
             pass  # it ended
 
 
-def _of(pid: int) -> Iterable[str]:
-    directory = f"/proc/{pid}/fd"
-    try:
-        names = os.listdir(directory)
-    except OSError:
-        return  # ended just now, or another user's
-    for name in names:
-        place = f"{directory}/{name}"
-        try:
-            if _is_heartbeat(os.readlink(place)):
-                yield place
-        except OSError:
-            pass  # closed just now
+def _of(pid: int) -> Iterator[str]:
+    return (place for place, target in open_descriptors(pid) if _is_heartbeat(target))
 
 
 def _is_heartbeat(target: str) -> bool:

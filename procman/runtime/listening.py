@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from procman.core.addresses import Bound
+from procman.runtime.descriptors import open_descriptors
 from procman.runtime.sock_diag import (
     CLOSE_WAIT,
     ESTABLISHED,
@@ -197,18 +198,9 @@ def _host(family: int, text: str) -> str:
 
 def _socket_inodes(pid: int) -> Iterator[tuple[int, int]]:
     """The descriptors of a process that are sockets, with their inodes, where we may see them."""
-    place = f"/proc/{pid}/fd"
-    try:
-        names = os.listdir(place)
-    except OSError:
-        return  # ended just now, or another user's
-    for name in names:
-        try:
-            target = os.readlink(f"{place}/{name}")
-        except OSError:
-            continue  # closed just now
+    for place, target in open_descriptors(pid):
         if target.startswith("socket:["):
-            yield int(name), int(target[8:-1])
+            yield int(place.rpartition("/")[2]), int(target[8:-1])
 
 
 def _command(pid: int) -> str:

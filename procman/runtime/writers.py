@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
+from procman.runtime.descriptors import open_descriptors
 from procman.runtime.tree import IS_LINUX
 
 
@@ -26,17 +27,11 @@ def open_for_writing(places: Collection[str], dynos: Mapping[str, Iterable[int]]
     return found
 
 
-def _written_by(pid: int) -> Iterable[str]:
-    directory = f"/proc/{pid}/fd"
-    try:
-        names = os.listdir(directory)
-    except OSError:
-        return  # ended just now, or another user's
-    for name in names:
+def _written_by(pid: int) -> Iterator[str]:
+    for place, target in open_descriptors(pid):
         try:
-            target = os.readlink(f"{directory}/{name}")
             # The link's own mode tells how it was opened: proc(5).
-            if target.startswith("/") and os.lstat(f"{directory}/{name}").st_mode & 0o200:
+            if target.startswith("/") and os.lstat(place).st_mode & 0o200:
                 yield target
         except OSError:
             pass  # closed just now
