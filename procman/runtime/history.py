@@ -32,7 +32,8 @@ class History:
 
     A batch is one write: nothing is held back, and no line is lost when procman is killed. Nothing
     is forced to the disk. `on_write` is called when lines were added. When the disk refuses, the
-    history is off for the rest of the run, `on_trouble` is told why, once, and the app runs on.
+    app runs on, `on_trouble` is told why, once, and the disk is tried again with the lines of every
+    new second; those between are not kept.
     """
 
     def __init__(self, root: str, on_trouble: Callable[[str], None]) -> None:
@@ -44,20 +45,20 @@ class History:
         self._first = 0  # the number of the open file's first line
         self._size = 0
         self._looked_at = 0  # the second in which the file was last seen to be there
+        self._is_refused = False
         try:
-            known = first_lines(self._directory)
-            self._open(known[-1] if known else 0)
-            self._mend()
+            self._begin()
         except OSError as error:
             self._give_up(error)
 
     def write(self, source: Source, lines: bytes, now: float) -> None:
         """Append whole lines."""
-        if self._file is None:
+        is_new_second = int(now) != self._looked_at
+        if self._file is None and not is_new_second:
             return
         try:
             data = for_history(lines, source.name, now)
-            if int(now) != self._looked_at:
+            if is_new_second:
                 self._looked_at = int(now)
                 self._require_a_name()
             if self._size + len(data) <= ROTATE_AT:
@@ -68,6 +69,9 @@ class History:
             self._give_up(error)
         else:
             self.on_write()
+            if self._is_refused:
+                self._is_refused = False
+                self._on_trouble(f"the history goes on, {self._directory}")
 
     def close(self) -> None:
         """Nothing is held back: only the file is closed."""
@@ -97,9 +101,19 @@ class History:
             begin = end
 
     def _require_a_name(self) -> None:
-        """Begin anew where somebody has cleaned up (`git clean -fdx`): what comes can be kept."""
-        if self._file is not None and not os.fstat(self._file).st_nlink:
+        """Begin anew where somebody has cleaned up (`git clean -fdx`), or the disk has refused:
+        what comes can be kept.
+        """
+        if self._file is None:
+            self._begin()
+        elif not os.fstat(self._file).st_nlink:
             self._rotate()
+
+    def _begin(self) -> None:
+        """Go on in the newest file."""
+        known = first_lines(self._directory)
+        self._open(known[-1] if known else 0)
+        self._mend()
 
     def _open(self, first: int) -> None:
         os.makedirs(self._home, mode=0o700, exist_ok=True)
@@ -140,7 +154,9 @@ class History:
             except OSError:
                 pass  # the next run tries again
         self.close()
-        self._on_trouble(f"no history from here on, {self._directory}: {error.strerror}")
+        if not self._is_refused:
+            self._is_refused = True
+            self._on_trouble(f"no history from here on, {self._directory}: {error.strerror}")
 
 
 def count_lines(file: int) -> int:

@@ -181,6 +181,30 @@ def test_a_disk_that_refuses_is_told_once_and_the_app_runs_on(
     assert written.rings == 1
 
 
+def test_the_history_goes_on_when_the_disk_has_room_again(
+    written: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tried once a second; what the disk did not take is not made up."""
+    written.add("one")
+
+    def refuse(file: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", refuse)
+    for seconds in range(5):
+        written.history.write(WEB, b"lost\n", NOON + seconds)
+    monkeypatch.undo()
+    written.history.write(WEB, b"lost too\n", NOON + 4)  # in the second of the last try
+    written.history.write(WEB, b"two\n", NOON + 5)
+    written.history.write(WEB, b"three\n", NOON + 5)
+    assert [trouble.partition(",")[0] for trouble in written.troubles] == [
+        "no history from here on",
+        "the history goes on",
+    ]
+    assert last(written.root, None) == ["one", "two", "three"]
+    assert written.rings == 3
+
+
 def test_a_place_where_nothing_can_be_written_is_told_once(tmp_path: Path) -> None:
     """`.procman` is a file, or the directory is read-only."""
     (tmp_path / ".procman").write_text("in the way")
