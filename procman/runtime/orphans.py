@@ -12,6 +12,8 @@ import signal
 import sys
 from collections.abc import Mapping
 
+from procman.runtime.reserve import hold_one_back, list_directory, read_file
+
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 _is_subreaper = False
@@ -20,6 +22,7 @@ _is_subreaper = False
 def become_subreaper() -> None:
     """Adopt orphaned descendants, where the platform can (Linux)."""
     global _is_subreaper
+    hold_one_back()
     if sys.platform != "linux":
         return
     import ctypes
@@ -38,10 +41,10 @@ def adopted(known: set[int]) -> list[int]:
     if not _is_subreaper:
         return []
     found = []
-    for thread in os.listdir("/proc/self/task"):
+    for thread in list_directory("/proc/self/task"):
         try:
-            with open(f"/proc/self/task/{thread}/children", "rb") as file:
-                found += [pid for pid in map(int, file.read().split()) if pid not in known]
+            children = read_file(f"/proc/self/task/{thread}/children").split()
+            found += [pid for pid in map(int, children) if pid not in known]
         except FileNotFoundError:
             pass  # a thread that ended just now, or a kernel without CONFIG_PROC_CHILDREN
     return found
@@ -86,17 +89,17 @@ def kill_adopted(known: set[int]) -> None:
 def heeding(groups: Mapping[int, int | None]) -> set[int]:
     """The groups in which somebody is alive who does not ignore the group's signal (Linux)."""
     found = set()
-    for name in os.listdir("/proc"):
+    for name in list_directory("/proc"):
         if not name.isdigit():
             continue
         try:
-            with open(f"/proc/{name}/stat", "rb") as file:
-                state, _, group = file.read().rpartition(b")")[2].split(None, 3)[:3]
+            stat = read_file(f"/proc/{name}/stat")
+            state, _, group = stat.rpartition(b")")[2].split(None, 3)[:3]
             number = groups.get(int(group))
             if number is None or int(group) in found or state in b"ZX":
                 continue
-            with open(f"/proc/{name}/status", "rb") as file:
-                ignored = file.read().partition(b"\nSigIgn:")[2].split(None, 1)[0]
+            status = read_file(f"/proc/{name}/status")
+            ignored = status.partition(b"\nSigIgn:")[2].split(None, 1)[0]
         except OSError:
             continue  # ended just now
         if not int(ignored, 16) >> (number - 1) & 1:
@@ -120,7 +123,7 @@ def marked(cookie: str) -> list[int]:
     """The pids of all processes with this cookie in their environment, our own excepted."""
     needle = cookie.encode()
     try:
-        names = os.listdir("/proc")
+        names = list_directory("/proc")
     except FileNotFoundError:
         return []
     own = os.getpid()
@@ -129,9 +132,8 @@ def marked(cookie: str) -> list[int]:
         if not name.isdigit() or int(name) == own:
             continue
         try:
-            with open(f"/proc/{name}/environ", "rb") as file:
-                if needle in file.read():
-                    found.append(int(name))
+            if needle in read_file(f"/proc/{name}/environ"):
+                found.append(int(name))
         except OSError:
             pass  # ended just now, or another user's
     return found
