@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import resource
 from collections.abc import Iterator
@@ -23,8 +22,7 @@ def nothing_left() -> Iterator[None]:
         while True:
             try:
                 taken.append(os.open(os.devnull, os.O_RDONLY))
-            except OSError as error:
-                assert error.errno == errno.EMFILE
+            except OSError:
                 break
         yield
     finally:
