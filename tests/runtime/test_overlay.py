@@ -160,7 +160,8 @@ from procman.runtime.overlay import Copies, Means
 from procman.runtime.slug_store import SlugStore
 copy = Copies(SlugStore(sys.argv[1]), Means[sys.argv[2]]).copy_for(sys.argv[3], "web.1", 1)
 dyno = subprocess.Popen([*copy.argv_prefix, "/bin/sh", "-c", "echo x > new; echo up; exec cat"],
-                        stdin=sys.stdin)
+                        stdin=sys.stdin, stdout=subprocess.PIPE)
+dyno.stdout.readline()  # from now on it writes nothing that a sweep could meet
 os.waitid(os.P_PID, dyno.pid, os.WNOWAIT | os.WEXITED) if sys.argv[4] == "after" else None
 print("copied", flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
