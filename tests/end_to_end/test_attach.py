@@ -324,6 +324,7 @@ def test_attached_terminals_leave_no_descriptor_behind(
 ) -> None:
     """procman has as many open as before."""
     running = start_talker(sandbox)
+    assert sandbox.procman("ps").finish() == 0  # it has opened all that it needs itself
     directory = Path(f"/proc/{running.process.pid}/fd")
     before = len(os.listdir(directory))
     for _ in range(3):
