@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import signal
 import socket
 import sys
@@ -35,6 +36,13 @@ def hold_lock() -> None:
     except BlockingIOError:
         print(f"TWO LIVE in {name}", flush=True)
         os.mkdir(os.path.join(os.environ["GUARD"], f"doubled {name} {os.getpid()}"))
+
+
+def take_all_that_is_allowed() -> None:
+    """It may have been started while procman was short of something."""
+    for limit in (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE):
+        most = resource.getrlimit(limit)[1]
+        resource.setrlimit(limit, (most, most))
 
 
 def serve() -> None:
@@ -77,6 +85,7 @@ def work() -> None:
 
 
 if __name__ == "__main__":
+    take_all_that_is_allowed()
     hold_lock()
     print("begins", flush=True)
     {"web": serve, "worker": work}[sys.argv[1]]()
