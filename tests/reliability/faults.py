@@ -150,7 +150,7 @@ def the_disk_is_full(world: World) -> str:
 
 def no_file_may_grow(world: World) -> str:
     """RLIMIT_FSIZE of procman, and so of the dynos that boot meanwhile, if they can."""
-    dyno = world.any_dyno()
+    dyno = world.any_dyno("" if world.formation["web"] > 1 else "worker")
     with _limited(world, resource.RLIMIT_FSIZE, 0):
         world.ask("restart", targets=[dyno])
         world.ask("wait", targets=[dyno], timeout=0.3)
