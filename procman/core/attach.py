@@ -89,7 +89,7 @@ class FrameReader:
 def _parse_header(line: bytes) -> dict[str, int]:
     try:
         header = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         header = None
     if not isinstance(header, dict) or not all(isinstance(n, int) for n in header.values()):
         raise ProtocolError("the app's stream makes no sense")

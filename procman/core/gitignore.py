@@ -10,9 +10,23 @@ looked at.
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
-from re import Pattern as Regex
+
+# What stands in brackets as `[:digit:]`, which Python's expressions do not know (git, wildmatch.c).
+_CLASS = re.compile(r"\[:([a-z]+):\]")
+_CLASSES = {
+    "alnum": "a-zA-Z0-9",
+    "alpha": "a-zA-Z",
+    "blank": " \t",
+    "digit": "0-9",
+    "lower": "a-z",
+    "space": " \t\n\v\f\r",
+    "upper": "A-Z",
+    "xdigit": "0-9a-fA-F",
+}
 
 
 class Patterns:
@@ -39,7 +53,7 @@ class Patterns:
 class Rule:
     """One line: what it matches and what that means."""
 
-    regex: Regex[str]
+    regex: re.Pattern[str]
     only_directories: bool
     excludes: bool
 
@@ -52,16 +66,19 @@ def _rule(line: str) -> Rule | None:
         text = text.rstrip()
     # The slash at the end says "a directory", not "and what is in it": `a/**/` is no `a/`.
     only_directories = text.endswith("/")
+    text = _CLASS.sub(lambda found: _CLASSES.get(found[1], found[0]), text.removesuffix("/"))
     try:
-        pattern = GitIgnoreSpecPattern(text.removesuffix("/"))
-    except ValueError:
+        with warnings.catch_warnings():  # in `[[a]` Python expects sets of another day
+            warnings.simplefilter("ignore", FutureWarning)
+            pattern = GitIgnoreSpecPattern(text)
+    except (ValueError, re.error):  # git passes over `[z-a]`, too
         return None
     if pattern.regex is None or pattern.include is None:
         return None
     return Rule(pattern.regex, only_directories, pattern.include)
 
 
-def _speaks_of(regex: Regex[str], path: str) -> bool:
+def _speaks_of(regex: re.Pattern[str], path: str) -> bool:
     """Whether a pattern matches this entry itself, not only a directory that it lies in.
 
     The group `ps_d` of pathspec's expressions is the slash after a directory that matched.

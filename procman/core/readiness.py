@@ -98,7 +98,7 @@ def parse_readiness(text: str, origin: str) -> Readiness:
         case Log():
             try:
                 re.compile(argument)
-            except re.error as error:
+            except (re.error, OverflowError, RecursionError) as error:
                 message = f"{origin}: {argument!r} is no regular expression: {error}"
                 raise InputError(message) from None
         case Delay():

@@ -228,7 +228,7 @@ def decode(data: bytes, *, path: str) -> tuple[list[Record], int]:
 def _json(line: bytes) -> dict[str, object] | None:
     try:
         facts = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return facts if isinstance(facts, dict) else None
 

@@ -84,7 +84,7 @@ class Metadata:
         """Read `to_json` back; raises SlugError, naming `path`, for anything else."""
         try:
             facts = json.loads(text)
-        except ValueError as problem:
+        except (ValueError, RecursionError) as problem:
             raise SlugError(f"{path}: not a slug's metadata: {problem}") from None
         if not isinstance(facts, dict):
             raise SlugError(f"{path}: not a slug's metadata")

@@ -145,14 +145,16 @@ def _read_tables(root: str) -> Sequence[Table]:
                 tool = _parse_toml(data, name).get("tool", {})
                 section = tool.get("procman") if isinstance(tool, dict) else None
                 if isinstance(section, dict):
-                    tables.append(Table(f"{name}: tool.procman", _with_words(section)))
+                    tables.append(Table(f"{name}: tool.procman", _with_words(section, name)))
         else:
-            tables.append(Table(name, _with_words(_parse_toml(data, name))))
+            tables.append(Table(name, _with_words(_parse_toml(data, name), name)))
     return tables
 
 
-def _with_words(section: Mapping[str, object]) -> dict[str, object]:
+def _with_words(section: Mapping[str, object], name: str) -> dict[str, object]:
     """Keys as options are named: `stop-timeout` and `stop_timeout` are one."""
+    if _has_huge_number(section):
+        raise InputError("there is a number of more than 64 bits", path=name, hint="TOML has none")
     return {key.replace("-", "_"): value for key, value in section.items()}
 
 
@@ -161,5 +163,14 @@ def _parse_toml(data: bytes, name: str) -> dict[str, object]:
 
     try:
         return tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"not valid TOML: {error}", path=name) from None
+
+
+def _has_huge_number(value: object) -> bool:
+    """One that Python itself may refuse to write."""
+    if isinstance(value, dict):
+        return any(map(_has_huge_number, value.values()))
+    if isinstance(value, list):
+        return any(map(_has_huge_number, value))
+    return isinstance(value, int) and not -(1 << 63) <= value < 1 << 63

@@ -43,6 +43,11 @@ def ignored(patterns: Patterns, path: str) -> bool:
         (["# no", "", "  ", "/", "!", "a\\"], [], ["no", "# no", "a"]),
         (["\\#a", "\\!b"], ["#a", "!b"], ["a", "b"]),
         (["\ufeffa"], ["a"], []),
+        (
+            ["[[:digit:]]*.log", "[z-a]", "[[:upper:]-]"],
+            ["7.log", "x/0a.log", "Q", "-"],
+            ["a.log", "z"],
+        ),
     ],
 )
 def test_gitignore_means_what_git_says(lines: list[str], out: list[str], kept: list[str]) -> None:
