@@ -71,7 +71,7 @@ def _rule(line: str) -> Rule | None:
         with warnings.catch_warnings():  # in `[[a]` Python expects sets of another day
             warnings.simplefilter("ignore", FutureWarning)
             pattern = GitIgnoreSpecPattern(text)
-    except (ValueError, re.error):  # git passes over `[z-a]`, too
+    except (ValueError, re.error):  # `[z-a]`
         return None
     if pattern.regex is None or pattern.include is None:
         return None
