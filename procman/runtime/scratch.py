@@ -52,10 +52,14 @@ class Claim:
         self.close()
 
     def close(self) -> None:
-        """Remove the directory and all in it, then give the lock back."""
+        """Remove the directory and all in it, then give the lock back, in any case: what could not
+        be removed is the next sweep's.
+        """
         if self._lock >= 0:
-            remove_tree(self.path)
-            self.leave()
+            try:
+                remove_tree(self.path)
+            finally:
+                self.leave()
 
     def leave(self) -> None:
         """Give the lock back and leave the directory to the next sweep."""

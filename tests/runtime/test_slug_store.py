@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 
 from procman.core.slug import Metadata
 from procman.errors import SlugError
+from procman.runtime import scratch
 from procman.runtime.scratch import TRASH, Claim, claimed, discard, remove_tree, sweep
 from procman.runtime.slug_build import Log, Order, build
 from procman.runtime.slug_expand import verify
@@ -316,3 +318,19 @@ def test_kill_9_while_extracting_leaves_what_the_next_extraction_sweeps(tmp_path
     assert len(list(tmp_path.glob(".out.procman-*"))) == 1
     extract(file, tmp_path / "out")
     assert sorted(os.listdir(tmp_path)) == ["app", "out", "s.tgz", "s.tgz.json"]
+
+
+def test_a_claim_that_cannot_be_removed_is_nobodys_and_is_swept_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when no descriptor is left to look into it with."""
+    claim = Claim(tmp_path, "x-")
+
+    def refuse(path: Path) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(scratch, "remove_tree", refuse)
+    with pytest.raises(OSError, match="Too many open files"):
+        claim.close()
+    monkeypatch.undo()
+    assert sweep(tmp_path) == [claim.path]
