@@ -21,7 +21,7 @@ from procman.cli.plan import plan
 from procman.cli.problems import show_problems
 from procman.core.durations import parse_duration
 from procman.core.dyno import Idle, Restart
-from procman.core.smoke import Report, as_annotations, as_json, as_junit, as_text
+from procman.core.smoke import ENDED, Report, as_annotations, as_json, as_junit, as_text
 from procman.errors import InputError, UsageError
 from procman.runtime.blueprint import App
 from procman.runtime.inputs import Inputs, read_inputs
@@ -94,7 +94,7 @@ def smoke(
     if on_github:
         click.echo("::endgroup::")
     report = course.report
-    report.reason = report.reason or _why_it_ended(report, status)
+    report.reason = _why_it_ended(report, status)
     _tell(report, inputs, on_github=on_github, is_json=is_json, junit=junit)
     return status if report.status == 0 else report.status
 
@@ -114,12 +114,12 @@ def _steady_app(app: App, screen: int) -> App:
 
 
 def _why_it_ended(report: Report, status: int) -> str | None:
-    """A signal, or the loss of standard output, ended the run before the course did."""
+    """Its own reason; or a signal, or the loss of standard output, ended the run before."""
+    if report.reason not in (None, ENDED):
+        return report.reason
     if status in (129, 130, 143):
         return "stopped by a signal"
-    if not report.dynos:
-        return "the run ended before the smoke test did"
-    return None
+    return report.reason if report.dynos else ENDED
 
 
 def _tell(

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from procman.core.durations import format_duration
 
 SHOWN_LINES = 15  # of a failed dyno's last lines
+ENDED = "the app ended before the smoke test did"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +88,11 @@ def as_json(report: Report) -> Mapping[str, object]:
         "reason": report.reason,
         "seconds": round(report.seconds, 3),
         "command_status": report.command_status,
-        "dynos": [asdict(dyno) for dyno in report.dynos],
-        "answers": [asdict(answer) for answer in report.answers],
+        "dynos": [
+            {**asdict(d), "ready_after": None if d.ready_after is None else round(d.ready_after, 3)}
+            for d in report.dynos
+        ],
+        "answers": [{**asdict(a), "seconds": round(a.seconds, 3)} for a in report.answers],
     }
 
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import stat
 
 from procman.errors import ProcmanError
+
+_ASIDE = re.compile(r"[0-9a-f]+-[0-9a-f]+\.([0-9]{1,9})\.lock")  # of a run beside an app
 
 
 class Home:
@@ -24,11 +27,14 @@ class Home:
         key = f"{status.st_dev:x}-{status.st_ino:x}{suffix}"
         self.lock_path = os.path.join(directory, f"{key}.lock")
         self.socket_path = os.path.join(directory, f"{key}.sock")
+        self._is_aside = bool(suffix)
         self._one_off_path = os.path.join(directory, f"{key}.run.")
         self._lock: int | None = None
 
     def acquire(self, note: str) -> str | None:
         """Take the app's lock and write `note` into it; the holder's note when it is taken."""
+        if self._is_aside:
+            _sweep(os.path.dirname(self.lock_path))
         lock = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -58,8 +64,8 @@ class Home:
 
     def remove(self) -> None:
         """Give the lock back and leave no file: for a run whose name nobody else has."""
-        self.release()
         os.unlink(self.lock_path)
+        self.release()
 
     def take_one_off(self) -> tuple[int, int]:
         """The lowest free number of a one-off, and the descriptor that holds it while open."""
@@ -73,6 +79,37 @@ class Home:
             except BlockingIOError:
                 os.close(lock)
                 number += 1
+
+
+def _sweep(directory: str) -> None:
+    """Remove what runs beside apps have left that were killed: their process is gone, and so is
+    who held their lock.
+    """
+    for name in os.listdir(directory):
+        found = _ASIDE.fullmatch(name)
+        if found is None or _lives(int(found[1])):
+            continue
+        path = os.path.join(directory, name)
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            continue  # somebody else has swept it
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(path)
+            os.unlink(path.removesuffix("lock") + "sock")
+        except OSError:
+            pass  # it is held, by a process that we cannot see; or it left no socket
+        finally:
+            os.close(lock)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def runtime_directory() -> str:

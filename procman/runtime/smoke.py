@@ -13,7 +13,7 @@ from procman.core.dyno import Dyno, State
 from procman.core.environment import COOKIE
 from procman.core.exits import describe_exit, shell_status
 from procman.core.fleet import WEB, Fleet, Phase
-from procman.core.smoke import AnswerResult, DynoResult, Report
+from procman.core.smoke import ENDED, AnswerResult, DynoResult, Report
 from procman.core.status import why_not_up
 from procman.runtime.boots import cookie_of
 from procman.runtime.last_lines import LastLines
@@ -173,7 +173,7 @@ class Smoke:
                 DynoResult(dyno.name, dyno.type, dyno.state.value, ready, reason, lines)
             )
         if is_ending and not self._failed and self.report.reason is None:
-            self.report.reason = "the app ended before the smoke test did"
+            self.report.reason = ENDED
 
     def _expected(self) -> str:
         return " or ".join(map(str, sorted(self._plan.expect)))

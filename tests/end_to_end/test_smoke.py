@@ -49,6 +49,7 @@ def test_web_and_worker_and_a_command_that_uses_them(sandbox: Sandbox) -> None:
     [
         ({"CRASHY_WEB": "unbound"}, "not ready yet"),
         ({"CRASHY_WEB": "crash", "CRASHY_AFTER": "0.5"}, "crashed, status 3"),
+        ({"CRASHY_WEB": "crash", "CRASHY_AFTER": "3"}, "crashed, status 3"),
         ({"CRASHY_WEB": "error"}, "500"),
         ({"CRASHY_WEB": "hang"}, "no answer in time"),
         ({"CRASHY_WEB": "finish"}, "ended, status 0"),
@@ -119,7 +120,25 @@ def test_it_runs_beside_the_app_and_leaves_no_trace(sandbox: Sandbox) -> None:
     assert not (sandbox.root / ".procman").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_what_a_killed_one_has_left_the_next_one_sweeps(sandbox: Sandbox) -> None:
+    """Its lock and its socket; those of one that runs stay."""
+    killed = smoke(sandbox, "hello", "--for", "60s")
+    other = sandbox.procman("smoke", "--for", "60s", env=dict(killed.environ))
+    for running in (killed, other):
+        running.until("hello is up")
+    killed.send(signal.SIGKILL)
+    killed.process.wait(60)
+    directory = sandbox.root.parent / "runtime" / "procman"
+    assert len(list(directory.iterdir())) == 4
+    assert smoke(sandbox, "hello", "--for", "0s").finish() == 0
+    assert {path.suffixes[0] for path in directory.iterdir()} == {f".{other.process.pid}"}
+    other.send(signal.SIGINT)
+    assert other.finish() == 1
+    assert "stopped by a signal" in other.text
+    assert list(directory.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_nothing_is_left_when_ci_kills_it(sandbox: Sandbox, number: int) -> None:
     """A cancelled job: the dynos and the command are gone as well."""
     command = ["--for", "0s", "--", "sh", "-c", "echo running; sleep 60"]
@@ -128,5 +147,6 @@ def test_nothing_is_left_when_ci_kills_it(sandbox: Sandbox, number: int) -> None
     running.send(number)
     running.process.wait(60)
     running.wait_for_survivors_to_end()
-    if number == signal.SIGTERM:
-        assert running.process.returncode == 1 or running.process.returncode == 143
+    if number != signal.SIGKILL:
+        assert running.process.returncode == 1
+        assert "FAIL stopped by a signal" in running.until("smoke test failed")
