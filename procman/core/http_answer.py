@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
@@ -13,12 +12,12 @@ from procman.core.http_head import (
     END_TO_END,
     HOP_BY_HOP,
     LONGEST_REMEMBERED,
-    REMEMBERED,
     Framing,
+    Memory,
     tokens,
     without,
 )
-from procman.core.http_request import Asked
+from procman.core.http_request import PLAIN, Asked
 
 LONGEST_HEAD = 524288  # vegur's limit for one header of an answer; ours is for all of them
 SWITCHING_PROTOCOLS = 101
@@ -36,8 +35,9 @@ class BadAnswer(Exception):
     """A dyno's answer that is no HTTP, or not HTTP in one way only."""
 
 
-class AnswerHead(NamedTuple):
-    """A judged answer; `lines` are those that go on, without the blank one."""
+@dataclass(slots=True)
+class AnswerHead:
+    """A judged answer; `lines` are those that go on, without the blank one. Never changed."""
 
     status: int
     lines: bytes
@@ -46,11 +46,15 @@ class AnswerHead(NamedTuple):
     keep_alive: bool  # the dyno leaves the connection open
 
 
+_ANSWERS: Memory[AnswerHead] = Memory()  # to plain requests
+_known = _ANSWERS.get
+
+
 def judge_answer(head: bytes, asked: Asked) -> AnswerHead:
     """The head of one answer, ending in its blank line; BadAnswer when it is not in order."""
-    if len(head) <= LONGEST_REMEMBERED:
-        return _remembered(head, asked)
-    return _judge(head, asked)
+    if asked is not PLAIN or len(head) > LONGEST_REMEMBERED:
+        return _judge(head, asked)
+    return _known(head) or _ANSWERS.keep(head, _judge(head, asked))
 
 
 def _judge(head: bytes, asked: Asked) -> AnswerHead:
@@ -110,6 +114,3 @@ def _judge(head: bytes, asked: Asked) -> AnswerHead:
     if seen.complete is (size > 0):
         raise BadAnswer("a body of unclear length")
     return AnswerHead(status, lines, Framing.LENGTH if size else Framing.NONE, size, keep_alive)
-
-
-_remembered = lru_cache(maxsize=REMEMBERED)(_judge)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from httptools import HttpParserError, HttpRequestParser, HttpResponseParser
 
@@ -26,8 +26,6 @@ class Seen:
 class Body(Protocol):
     """The rest of a message."""
 
-    until_close: ClassVar[bool]  # does only the end of its connection end it?
-
     @property
     def done(self) -> bool:
         """Has it ended?"""
@@ -43,7 +41,6 @@ class LengthBody:
     """A body with a Content-Length: counted."""
 
     __slots__ = ("left",)
-    until_close: ClassVar[bool] = False
 
     def __init__(self, length: int) -> None:
         self.left = length
@@ -65,7 +62,6 @@ class UntilClose:
     """A body that ends with its connection."""
 
     __slots__ = ()
-    until_close: ClassVar[bool] = True
 
     @property
     def done(self) -> bool:
@@ -87,7 +83,6 @@ class ChunkedBody:
     """
 
     __slots__ = ("_parser", "_seen", "_tail")
-    until_close: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self._seen = Seen()

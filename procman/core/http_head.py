@@ -7,18 +7,35 @@ head that passed goes on byte for byte but for what a proxy has to take out or p
 from __future__ import annotations
 
 from enum import Enum
+from typing import TypeVar
 
 from httptools import HttpParserError, HttpRequestParser, HttpResponseParser
 
 from procman.core.http_body import Body, ChunkedBody, DecodedBody, LengthBody, Seen, UntilClose
 
 END = b"\r\n\r\n"
-# A head up to this size is remembered with what it was judged to be: clients and dynos say the
-# same again and again. 256 take 3 MiB at most, and more than 1000 headers need more bytes.
-LONGEST_REMEMBERED = 4000
-REMEMBERED = 256
+LONGEST_REMEMBERED = 4000  # bytes of a head; one of more than 1000 headers is longer
+MOST_REMEMBERED = 256  # heads: 3 MiB at most
 HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection"})
 END_TO_END = frozenset({b"host", b"content-length", b"transfer-encoding"})
+
+
+T = TypeVar("T")
+
+
+class Memory(dict[bytes, T]):
+    """What heads were judged to be. Clients and dynos say the same again and again, and a verdict
+    is the same for the same bytes. (An lru_cache takes twice as long, and a key of one argument.)
+    """
+
+    __slots__ = ()
+
+    def keep(self, head: bytes, verdict: T) -> T:
+        """Gives the verdict back; those that are needed come again soon when all are forgotten."""
+        if len(self) >= MOST_REMEMBERED:
+            self.clear()
+        self[head] = verdict
+        return verdict
 
 
 class Framing(Enum):

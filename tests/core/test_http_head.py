@@ -44,7 +44,7 @@ def test_a_head_goes_on_byte_for_byte(target: bytes, headers: list[tuple[bytes, 
     start = b"GET " + target + b" HTTP/1.1\r\nHost: a\r\n" + lines
     head = judge_request(start + b"\r\n")
     assert head.target == target
-    assert head.lines == start
+    assert head.lines == start + b"X-Forwarded-For: "
     assert head.framing is Framing.NONE
     answer = b"HTTP/1.1 200 OK\r\n" + lines
     assert judge_answer(answer + b"Content-Length: 3\r\n\r\n", PLAIN) == AnswerHead(

@@ -5,24 +5,25 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from enum import Enum
 from time import time
 from typing import TYPE_CHECKING, cast
 
 from httptools import HttpRequestParser
 
 from procman.core.codes import Code
-from procman.core.http_body import BadBody, Body
-from procman.core.http_head import END, Framing, Glance, body_of
+from procman.core.http_body import Body
+from procman.core.http_head import END, LONGEST_REMEMBERED, Framing, Glance, body_of
 from procman.core.http_request import (
     LONGEST_HEAD,
     PREFACE,
+    REQUESTS,
     BadRequest,
     RequestHead,
     judge_request,
 )
 from procman.runtime.router.exchange import Exchange
-from procman.runtime.router.peer import still_listens
+from procman.runtime.router.leftover import LeftOver, Linger
+from procman.runtime.router.peer import is_there
 from procman.runtime.router.words import refusal_access, refusal_answer
 
 if TYPE_CHECKING:
@@ -30,20 +31,11 @@ if TYPE_CHECKING:
 
 MOST_PIPELINED = 65536  # bytes that wait behind a request; more stay in the kernel
 LOOK_AGAIN = 1.0  # seconds between looks at a client that sends no more
-LINGER = 2.0  # seconds in which a client may still read why it was refused
-
-
-class Mode(Enum):
-    """What the next bytes are."""
-
-    HEAD = "head"
-    BODY_OF_NOBODY = "the body of a request that has been answered: thrown away"
-    LINGER = "whatever: the last word was said"
 
 
 # In CPython 3.11 a member of an enum takes 70 ns to look up, and a global 8.
-_HEAD = Mode.HEAD
 _NONE = Framing.NONE
+_known = REQUESTS.get
 
 
 class Client(asyncio.Protocol):
@@ -56,8 +48,6 @@ class Client(asyncio.Protocol):
         "_glance",
         "_glanced",
         "_half_closed",
-        "_left_over",
-        "_mode",
         "_reading",
         "buffer",
         "continued",
@@ -76,8 +66,6 @@ class Client(asyncio.Protocol):
         self.buffer = b""
         self.continued = False  # the client was told to send its body
         self.writing_held = False
-        self._mode = Mode.HEAD
-        self._left_over: Body | None = None
         self._glance: Glance | None = None
         self._glanced = 0
         self._advancing = False
@@ -99,20 +87,15 @@ class Client(asyncio.Protocol):
         exchange = self.exchange
         if exchange is not None:
             self._more_came(exchange, data)
-        elif self._mode is _HEAD:
-            # Most often exactly one head comes; what follows is for all the other cases.
-            if not self.buffer and data.find(END) == len(data) - 4 and not self.writing_held:
-                try:
-                    head = judge_request(data)
-                except BadRequest:
-                    pass  # and refused below, where the odd cases are known
-                else:
-                    self._start(head)
-                    return
-            self.buffer = self.buffer + data if self.buffer else data
-            self._advance()
-        elif self._mode is Mode.BODY_OF_NOBODY:
-            self._throw_away(data)
+            return
+        # Most often exactly one head comes, and is known; what follows is for all the other cases.
+        if not self.buffer and not self.writing_held:
+            known = _known(data) if len(data) <= LONGEST_REMEMBERED else None
+            if known is not None:
+                self._start(known)
+                return
+        self.buffer = self.buffer + data if self.buffer else data
+        self._advance()
 
     def _more_came(self, exchange: Exchange, data: bytes) -> None:
         rest = exchange.client_sent(data)
@@ -127,22 +110,16 @@ class Client(asyncio.Protocol):
         body = self.exchange.body if self.exchange is not None else None
         if self.exchange is None or (body is not None and not body.done):
             return False
-        self._half_closed = self._is_there()
+        self._half_closed = is_there(self.transport)
         if self._half_closed:
             self.router.loop.call_later(LOOK_AGAIN, self._look_again)
         return self._half_closed
-
-    def _is_there(self) -> bool:
-        here = self.transport.get_extra_info("sockname")
-        there = self.transport.get_extra_info("peername")
-        family: int = self.transport.get_extra_info("socket").family
-        return still_listens(here[:2], there[:2], family)
 
     def _look_again(self) -> None:
         """Now that it sends no more, its end would not be noticed before we write."""
         if self.exchange is None or self.transport.is_closing():
             return
-        if self._is_there():
+        if is_there(self.transport):
             self.router.loop.call_later(LOOK_AGAIN, self._look_again)
         else:
             self.transport.abort()
@@ -191,7 +168,6 @@ class Client(asyncio.Protocol):
         while (
             self.buffer
             and self.exchange is None
-            and self._mode is Mode.HEAD
             and not self.writing_held
             and not self.transport.is_closing()
             and self._start_next()
@@ -253,17 +229,13 @@ class Client(asyncio.Protocol):
 
     def _start(self, head: RequestHead) -> None:
         router = self.router
-        chain = head.forwarded_for
         now = router.loop.time()
         router.requests += 1
         request_id = head.request_id or b"%b%016x" % (router.id, router.requests)
-        forward = b"%bX-Forwarded-For: %b%b%b\r\nX-Request-Start: %d\r\n\r\n" % (
-            head.lines,
-            chain + b", " if chain else b"",
-            self._forwarded,
-            request_id,
-            time() * 1000,
-        )
+        if now != router.stamped:
+            router.stamped = now
+            router.stamp = b"\r\nX-Request-Start: %d\r\n\r\n" % (time() * 1000)
+        forward = b"".join((head.lines, self._forwarded, request_id, router.stamp))
         exchange = self.exchange = Exchange(router, self, head, forward, request_id, now)
         if head.framing is not _NONE:
             exchange.body = body_of(head.framing, head.size)
@@ -304,9 +276,14 @@ class Client(asyncio.Protocol):
         if not stays:
             self._linger()
             return
-        self._left_over = body
-        self._mode = Mode.BODY_OF_NOBODY
+        self.transport.set_protocol(LeftOver(self, body))
         self._look_at_reading()
+
+    def go_on(self, data: bytes) -> None:
+        """Nothing is left over: requests again."""
+        self.transport.set_protocol(self)
+        self.buffer = data
+        self._advance()
 
     def surrender(self) -> bytes:
         """What came early, to the tunnel that takes the connection over."""
@@ -333,20 +310,6 @@ class Client(asyncio.Protocol):
 
     # what is not served
 
-    def _throw_away(self, data: bytes) -> None:
-        body = self._left_over
-        assert body is not None
-        try:
-            size = body.take(data)
-        except BadBody:
-            self.transport.close()
-            return
-        if body.done:
-            self._left_over = None
-            self._mode = Mode.HEAD
-            self.buffer = data[size:]
-            self._advance()
-
     def _refuse(self, refusal: BadRequest) -> bool:
         said = refusal_answer(refusal)
         self.transport.write(said)
@@ -356,12 +319,7 @@ class Client(asyncio.Protocol):
         return self._linger()
 
     def _linger(self) -> bool:
-        """Closed for writing, read for a moment: a reset would take the answer from the client."""
-        self._mode = Mode.LINGER
         self.buffer = b""
-        self._left_over = None
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
+        self.transport.set_protocol(Linger(self))
         self._look_at_reading()
-        self.router.loop.call_later(LINGER, self.transport.abort)
         return False

@@ -8,6 +8,7 @@ this machine is in this kernel: its own socket, the other way round, is still he
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import struct
 
@@ -16,6 +17,14 @@ _NLM_F_REQUEST = 1
 _REQUEST = struct.Struct("=IHHII BBBxI")  # nlmsghdr, then the first fields of inet_diag_req_v2
 _ANY_COOKIE = b"\xff" * 8
 _INODE = 16 + 4 + 48 + 4 * 4  # nlmsghdr, four bytes, inet_diag_sockid, four numbers before it
+
+
+def is_there(transport: asyncio.Transport) -> bool:
+    """Does the other end of a connection still wait for what we send?"""
+    here = transport.get_extra_info("sockname")
+    there = transport.get_extra_info("peername")
+    family: int = transport.get_extra_info("socket").family
+    return still_listens(here[:2], there[:2], family)
 
 
 def still_listens(here: tuple[str, int], there: tuple[str, int], family: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 
 from procman.core.codes import Access, Code, log_line
 from procman.core.routing import (
@@ -49,7 +49,11 @@ class Router:
         # An X-Request-Id is 32 digits: the first half tells routers apart, the second requests.
         self.id = secrets.token_hex(8).encode()
         self.requests = 0
+        self.stamped = -1.0  # on the loop's clock, which stands still while it is busy …
+        self.stamp = b""  # … the time of day: what ends the head of a request
         self.closing = False
+        # Whether requests are to wait, though a dyno could answer them: it may be out of date.
+        self.gate: Callable[[], bool] | None = None
         self.clients: set[Client] = set()
         self.loop: asyncio.AbstractEventLoop
         self._supervision = supervision
@@ -158,6 +162,9 @@ class Router:
         table = self._table
         if not table.in_flight:
             self._supervision.wake()
+        if self.gate is not None and self.gate():
+            self._park(exchange, now, is_held=True)
+            return
         entry = table.lease(now, exchange.avoid)
         if entry is None:
             self._park(exchange, now)
@@ -166,11 +173,11 @@ class Router:
             self._supervision.busy()
         exchange.leased(entry, self._upstreams[entry], now)
 
-    def _park(self, exchange: Exchange, now: float) -> None:
+    def _park(self, exchange: Exchange, now: float, *, is_held: bool = False) -> None:
         if exchange.arrived + PATIENCE <= now:
             exchange.fail(exchange.failure or Code.H20)
             return
-        if self._table.released_at() is None:
+        if not is_held and self._table.released_at() is None:
             outlook = self._supervision.outlook()
             if isinstance(outlook, Outage):
                 exchange.fail(outlook.code, outlook)
@@ -178,12 +185,15 @@ class Router:
         if not self._parking.park(exchange, exchange.arrived):
             exchange.fail(Code.H11)
             return
-        self._set_alarm()
+        self._set_alarm(is_held=is_held)
 
     def unpark(self, exchange: Exchange) -> None:
         self._parking.forget(exchange)
 
     def _serve_parked(self) -> None:
+        if self._parking and self.gate is not None and self.gate():
+            self._set_alarm(is_held=True)
+            return
         now = self.loop.time()
         while (exchange := self._parking.first()) is not None:
             entry = self._table.lease(now, exchange.avoid)
@@ -200,10 +210,10 @@ class Router:
                     exchange.fail(outlook.code, outlook)
         self._set_alarm()
 
-    def _set_alarm(self) -> None:
+    def _set_alarm(self, *, is_held: bool = False) -> None:
         """One timer: for the end of the first one's patience, or of a quarantine."""
         due = self._parking.deadline()
-        if due is not None:
+        if due is not None and not is_held:
             released = self._table.released_at()
             if released is not None:
                 due = min(due, released)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from procman.core.routing import Standing
+from procman.runtime.router.connection import DynoConnection
 from procman.runtime.router.gate import Gate
 
 if TYPE_CHECKING:
@@ -22,66 +23,6 @@ IDLE_SECONDS = 4.0  # below the 5 s after which uvicorn and node close: they sho
 
 # In CPython 3.11 a member of an enum takes 70 ns to look up, and a global 8.
 _SERVING = Standing.SERVING
-
-
-class DynoConnection(asyncio.Protocol):
-    """One connection to a dyno: hands what comes to the exchange that holds it."""
-
-    __slots__ = ("exchange", "idle_since", "made", "transport", "upstream")
-
-    transport: asyncio.Transport
-
-    def __init__(self, upstream: Upstream) -> None:
-        self.upstream = upstream
-        self.exchange: Exchange | None = None
-        self.idle_since = 0.0
-        self.made = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
-        self.made = True
-        self.upstream.connections.add(self)
-
-    def data_received(self, data: bytes) -> None:
-        exchange = self.exchange
-        if exchange is None:  # bytes that nobody asked for: the next answer could not be trusted
-            self._leave_pool()
-            self.transport.abort()
-        else:
-            exchange.dyno_sent(data)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        upstream = self.upstream
-        upstream.connections.discard(self)
-        upstream.heard_on(self, upstream.router.loop.time())
-        exchange = self.exchange
-        if exchange is not None:
-            self.exchange = None
-            exchange.dyno_lost(error)
-        else:
-            self._leave_pool()
-
-    def eof_received(self) -> None:
-        """It will not answer again."""
-        if self.exchange is None:
-            self._leave_pool()
-
-    def _leave_pool(self) -> None:
-        if self in self.upstream.idle:
-            self.upstream.idle.remove(self)
-
-    def pause_writing(self) -> None:
-        if self.exchange is not None:
-            self.exchange.client.hold_reading(True)
-
-    def resume_writing(self) -> None:
-        if self.exchange is not None:
-            self.exchange.client.hold_reading(False)
-
-    def abort(self) -> None:
-        """Closed at once; nobody hears of it."""
-        self.exchange = None
-        self.transport.abort()
 
 
 class Upstream:
