@@ -40,6 +40,8 @@ OPTION_NAMES = (
     "boot_timeout",
     "boot_timeout_kill",
     "router_log",
+    "watch",
+    "preboot",
     "app",
     "log",
     "user",

@@ -68,6 +68,7 @@ def plan(inputs: Inputs, asked: Sequence[str], *, any_port: bool = False) -> App
         pty=os.isatty(1) if pty is None else pty,
         quiet=frozenset(_known(settings.words("quiet"), commands)),
         fail_fast=settings.flag("fail_fast"),
+        preboot=settings.flag("preboot"),
     )
 
 

@@ -12,6 +12,7 @@ from procman.cli.plan import plan
 from procman.cli.problems import show_problems
 from procman.cli.release_option import ReleaseCommand, release_option
 from procman.core.settings import RESTARTS
+from procman.errors import InputError
 from procman.runtime.app import start as start_app
 from procman.runtime.blueprint import App
 from procman.runtime.inputs import Inputs, read_inputs
@@ -53,6 +54,10 @@ from procman.runtime.inputs import Inputs, read_inputs
 @option("--boot-timeout", metavar="TIME", help="When a web dyno is late (R10).  Default: 60s")
 @option("--boot-timeout-kill/--no-boot-timeout-kill", help="Kill and retry a late web dyno.")
 @option("--router-log", metavar="errors|all|off", help="Which requests to log.  Default: errors")
+@option("--watch/--no-watch", help="Redeploy what a save concerns; .env and Procfile count, too.")
+@option(
+    "--preboot/--no-preboot", help="Start new web dynos beside the old, switch when they are up."
+)
 @click.option(
     "-D", "--detach", is_flag=True, help="Return when the app is up; it runs on by itself."
 )
@@ -76,10 +81,14 @@ def start(
     Detached, its dynos have terminals (see `attach`), and its log is what `logs` shows. When it
     does not come up, it is stopped, and the status is 1.
     """
-    inputs = read_inputs(
-        given(ctx, options), os.environ, OPTION_NAMES, need_procfile=release is None
-    )
+    asked = given(ctx, options)
+    inputs = read_inputs(asked, os.environ, OPTION_NAMES, need_procfile=release is None)
     if release is not None:
+        if asked.get("watch"):
+            raise InputError(
+                "--watch with --release: what was released does not change",
+                hint="`procman deploy` releases what was saved",
+            )
         from procman.cli.released import find_release, plan_release
 
         app = plan_release(inputs, types, find_release(inputs.root, release))
@@ -87,6 +96,10 @@ def start(
         inputs.procfile.require_valid()
         show_problems(inputs.procfile)
         app = plan(inputs, types)
+        if inputs.settings.flag("watch"):
+            from procman.cli.watching import watching
+
+            app = watching(app, inputs, asked, types)
     return _detach(app, inputs) if detach else start_app(app)
 
 

@@ -7,7 +7,7 @@ under way none: what changed meanwhile makes one more.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -80,6 +80,11 @@ class Debounce:
                 return min(self._last + self.quiet, self._first + self.longest)
             case Phase.RESTING | Phase.REDEPLOYING | Phase.AGAIN:
                 return None
+
+    @property
+    def waiting(self) -> Collection[str]:
+        """The paths that were not taken yet."""
+        return self._waiting or ()
 
     def take(self, now: float) -> tuple[str, ...]:
         """The paths to redeploy for, in the order of their first change; empty while it is not

@@ -44,19 +44,26 @@ class Phase(Enum):
     ENDING = "ending"
 
 
+class Ends(Enum):
+    """When an app ends by itself."""
+
+    BROKEN = "done, or broken as a whole"
+    DONE = "done"  # who asks for what is broken sees its error page
+    ASKED = "never"  # the next save may boot what is broken, or done
+
+
 @dataclass(slots=True)
 class Fleet:
     """The dynos of one app, by name, in the Procfile's order.
 
     `fail_fast`: the first exit of any process ends the app with its status, as in foreman.
-    `stays`: the app never ends by itself for being broken: somebody may mend it while it runs.
     `idle_timeout`: seconds without a request after which a lone web dyno falls asleep;
     `quiet_since` is when the last lease ended, None while there is one.
     """
 
     types: dict[str, ProcessType]
     fail_fast: bool = False
-    stays: bool = False
+    ends: Ends = Ends.BROKEN
     idle_timeout: float | None = None
     quiet_since: float | None = 0.0
     formation: dict[str, int] = field(default_factory=dict)
@@ -340,12 +347,14 @@ class Fleet:
 
         What waits for others can neither run it on nor end it.
         """
+        if self.ends is Ends.ASKED:
+            return ()
         dynos = [d for d in self.dynos.values() if not self._is_held_up(d)]
         if all(d.state is State.FINISHED or d.has_given_up for d in dynos):
             failed = [d for d in dynos if d.has_given_up]
             first = min(failed, key=lambda d: d.since, default=None)
             return self.end(0 if first is None else shell_status(first.status or 0), now)
-        if self.stays or not any(d.state is State.CRASHED for d in dynos):
+        if self.ends is Ends.DONE or not any(d.state is State.CRASHED for d in dynos):
             return ()
         if all(d.state is State.FINISHED or self._is_broken(d) for d in dynos):
             first = next(d for d in dynos if d.state is State.CRASHED)

@@ -117,6 +117,10 @@ class SelfWriting:
         """When `take` has something; None while nothing is put off."""
         return min(self._put_off.values(), default=None)
 
+    def has_put_off(self, paths: Iterable[str]) -> bool:
+        """Whether all of these are files that wait to be left alone."""
+        return all(path in self._put_off for path in paths)
+
     def take(self, now: float) -> tuple[str, ...]:
         """The paths put off that were left alone long enough: to be redeployed for."""
         due = tuple(path for path, at in self._put_off.items() if at <= now)

@@ -28,6 +28,7 @@ TYPE_KEYS = (
     "ready",
     "after",
     "socket",
+    "watch",
 )
 
 
@@ -156,6 +157,7 @@ class TypeSettings:
     ready: Readiness | None = None
     after: tuple[str, ...] = ()
     socket: bool = False
+    watch: tuple[str, ...] | None = None
 
 
 RESTARTS = ("on-failure", "always", "never")
@@ -169,7 +171,7 @@ def _type_settings(
 
     restart, times, signal = get("restart"), get("max_restarts"), get("stop_signal")
     timeout, command, env = get("stop_timeout"), get("command"), get("env")
-    ready, after, shares = get("ready"), get("after"), get("socket")
+    ready, after, shares, watch = get("ready"), get("after"), get("socket"), get("watch")
     return TypeSettings(
         restart=None if restart is None else _choice(*restart, RESTARTS),
         max_restarts=None if times is None else _integer(*times),
@@ -180,6 +182,7 @@ def _type_settings(
         ready=None if ready is None else parse_readiness(_string(*ready), ready[1]),
         after=() if after is None else _type_names(*after, type_names),
         socket=shares is not None and _flag(*shares),
+        watch=None if watch is None else _globs(*watch),
     )
 
 
@@ -220,6 +223,19 @@ def _string(value: object, origin: str) -> str:
     if isinstance(value, str) and "\0" not in value:
         return value
     raise _wrong(origin, value, "a string")
+
+
+def _globs(value: object, origin: str) -> tuple[str, ...]:
+    globs = [value] if isinstance(value, str) else value
+    if not isinstance(globs, list) or not all(isinstance(one, str) for one in globs):
+        raise _wrong(origin, value, "a list of globs")
+    from pathspec import GitIgnoreSpec
+
+    try:
+        GitIgnoreSpec.from_lines(globs)
+    except ValueError as error:
+        raise InputError(f"{origin}: {error}") from None
+    return tuple(globs)
 
 
 def _type_names(value: object, origin: str, type_names: Sequence[str]) -> tuple[str, ...]:

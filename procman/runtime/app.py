@@ -11,15 +11,15 @@ import os
 import select
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
 from procman.core.dyno import Exited, Spawn
 from procman.core.environment import COOKIE
-from procman.core.fleet import WEB, Fleet, Phase
+from procman.core.fleet import WEB, Ends, Fleet, Phase
 from procman.core.readiness import Log
 from procman.errors import ProcmanError
 from procman.runtime import orphans
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from procman.runtime.history import History
     from procman.runtime.move import Mover
     from procman.runtime.supervisor import Supervisor
+    from procman.runtime.web import Web
 
 # The heavy imports, in pieces, so that output can be shown between them.
 _HEAVY = (
@@ -131,7 +132,7 @@ class _Run:
         self._fleet = Fleet(
             dict(app.types),
             fail_fast=app.fail_fast,
-            stays=app.front is not None,  # who asks for it sees its error page
+            ends=_ends(app),
             idle_timeout=app.idle_timeout,
         )
         self._blueprint = Blueprint(app, self._cookie)
@@ -228,6 +229,7 @@ class _Run:
         from procman.runtime.attach import attach
         from procman.runtime.control import Control, Followers
         from procman.runtime.desk import Desk
+        from procman.runtime.fronts import fronted
         from procman.runtime.supervisor import Supervisor
 
         loop = asyncio.get_running_loop()
@@ -255,7 +257,11 @@ class _Run:
                 "release": partial(self._move, supervisor),
             }
             control = Control(Desk(supervisor, boots, self._describe), streams)
-            async with control.serving(door, self._home.socket_path), self._serving(supervisor):
+            async with (
+                control.serving(door, self._home.socket_path),
+                fronted(supervisor, self._blueprint, self._hub, self._last_lines) as web,
+                self._following(supervisor, web),
+            ):
                 if self._companion is not None:
                     await self._companion.watch(supervisor, self._describe)
                 await supervisor.over.wait()
@@ -265,37 +271,15 @@ class _Run:
         return self._fleet.status or 0
 
     @asynccontextmanager
-    async def _serving(self, supervisor: Supervisor) -> AsyncIterator[None]:
-        """The router, where there is one. A port that was taken meanwhile ends the app."""
-        if self._app.front is None:
-            with self._watching(supervisor):
-                yield
-            return
-        from procman.runtime.web import Web
-
-        web = Web(supervisor, self._hub, self._last_lines, self._app.front)
-        await web.router.start()
-        self._hub.say(f"web is at {self._describe()['url']}")
-        supervisor.meet(web)
-        try:
-            yield
-        finally:
-            await web.router.close()
-
-    @contextmanager
-    def _watching(self, supervisor: Supervisor) -> Iterator[None]:
-        """Web dynos without a router, which may sleep nevertheless."""
-        if WEB not in self._app.types:
+    async def _following(self, supervisor: Supervisor, web: Web | None) -> AsyncIterator[None]:
+        """The app's files, where they are watched."""
+        if self._app.watch is None:
             yield
             return
-        from procman.runtime.direct import Direct
+        from procman.runtime.redeployer import Redeployer
 
-        direct = Direct(supervisor, supervisor.boots, self._hub, self._blueprint.socket)
-        supervisor.meet(direct)
-        try:
+        async with Redeployer(supervisor, self._blueprint, self._hub, web).following():
             yield
-        finally:
-            direct.close()
 
     async def _move(
         self, supervisor: Supervisor, request: Request, connection: socket.socket
@@ -364,6 +348,12 @@ class _Run:
             self._screen.abandon()
         finally:
             self._is_closing = False
+
+
+def _ends(app: App) -> Ends:
+    if app.watch is not None:
+        return Ends.ASKED
+    return Ends.BROKEN if app.front is None else Ends.DONE
 
 
 def _complain(text: str) -> None:

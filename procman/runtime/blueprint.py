@@ -18,6 +18,7 @@ from procman.runtime.process import Command, shell_argv
 
 if TYPE_CHECKING:
     from procman.core.release import Release
+    from procman.core.watch_rules import Subject
     from procman.runtime.released import DynoCopies, Released
     from procman.runtime.shared_socket import SharedSocket
 
@@ -43,12 +44,26 @@ class Shared:
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """How a running app follows its files.
+
+    `always` are the files that say what the app is, with what each says; `globs` narrow what a
+    type is redeployed for; `plan_again` reads those files anew, says what is odd about them, and
+    raises ProcmanError.
+    """
+
+    always: Mapping[str, Subject]
+    globs: Mapping[str, Sequence[str]]
+    plan_again: Callable[[Callable[[str], None]], App]
+
+
+@dataclass(frozen=True, slots=True)
 class App:
     """What `start` runs. Without a `front` the web dynos bind the app's ports themselves, or share
     one socket.
 
     `released`: it runs from this release, not from the working tree; `plan_release` is then what
-    another release would be.
+    another release would be. `preboot`: new web dynos come up beside the old ones.
     """
 
     root: str
@@ -69,6 +84,8 @@ class App:
     is_aside: bool = False  # a run beside the app's own: no lock of the app's, and no history
     released: Released | None = None
     plan_release: Callable[[Release, Released], App] | None = None
+    watch: Watch | None = None
+    preboot: bool = False
 
 
 class Blueprint:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from procman.core.dyno import Effects
-from procman.core.fleet import Phase, ProcessType
+from procman.core.fleet import Phase
 from procman.core.moving import (
     Verdict,
     call_off,
@@ -32,6 +32,7 @@ from procman.runtime.detach import PATIENCE, STEADY
 from procman.runtime.ledger import Ledger
 from procman.runtime.released import expand_release
 from procman.runtime.slug_store import SlugStore
+from procman.runtime.takeover import forget, take_over
 
 if TYPE_CHECKING:
     from procman.runtime.blueprint import App, Blueprint
@@ -109,7 +110,7 @@ class Mover:
         added = {n: new.formation.get(n, 0) for n in new.types if n not in before.types}
         gone = [name for name in before.types if name not in new.types]
         self._hub.say(f"moving to {_name(new)}")
-        self._take_over(new, before.types)
+        take_over(self._supervisor, self._blueprint, new)
         web, others = movable(self._fleet)
         numbers = newest(self._fleet, web)
         await self._wait(numbers, self._fleet.preboot(web, self._supervisor.now))
@@ -120,14 +121,14 @@ class Mover:
         effects += self._fleet.scale(changes, self._supervisor.now)
         fresh = {f"{name}.{n + 1}": 0 for name, count in added.items() for n in range(count)}
         await self._wait({**numbers, **fresh}, effects)
-        await self._forget(gone, new)
+        await forget(self._supervisor, self._blueprint, gone)
 
     async def _move_back(self, old: App, quantities: Mapping[str, int]) -> None:
         """Bring back what has moved; whether it comes up is its own affair, as ever."""
         if self._fleet.phase is not Phase.RUNNING:
             return
         tried = self._blueprint.app
-        self._take_over(old, tried.types)
+        take_over(self._supervisor, self._blueprint, old)
         now = self._supervisor.now
         effects = call_off(self._fleet, now)
         web, others = (
@@ -144,29 +145,7 @@ class Mover:
         effects += self._fleet.scale(changes, now)
         with suppress(ProcmanError):
             await self._wait(numbers, effects)
-        await self._forget(gone, old)
-
-    def _take_over(self, app: App, leaving: Mapping[str, ProcessType]) -> None:
-        """Boots are the new app's from now on. Types that it has not stay known till they end."""
-        types = {**leaving, **app.types}
-        order = [*app.types, *(name for name in leaving if name not in app.types)]
-        self._fleet.types = {name: types[name] for name in order}
-        self._blueprint.app = replace(app, types=self._fleet.types)
-
-    async def _forget(self, gone: list[str], app: App) -> None:
-        """When the last dyno of types that are no more has ended."""
-        fleet = self._fleet
-
-        def have_ended() -> bool:
-            known = [*fleet.dynos.values(), *fleet.beside]
-            return not any(dyno.type in gone for dyno in known)
-
-        await self._supervisor.until(lambda: have_ended() or fleet.phase is Phase.ENDING)
-        if fleet.phase is Phase.RUNNING:
-            fleet.types = dict(app.types)
-            for name in gone:
-                fleet.formation.pop(name, None)
-            self._blueprint.app = app
+        await forget(self._supervisor, self._blueprint, gone)
 
     async def _wait(self, before: Mapping[str, int], effects: Effects) -> None:
         """Perform, then wait until all are up and stay so; raises ProcmanError when not."""
@@ -194,7 +173,8 @@ class Mover:
             raise ProcmanError(complaint(fleet, before), hint=hint)
 
     def _release_of(self, name: str) -> str | None:
-        process = self._supervisor.boots.by_dyno.get(name)
+        """Of the dyno's own boot, not of a successor that was called off."""
+        process = self._supervisor.boots.find(name, self._fleet.dynos[name].boot)
         return None if process is None else process.release
 
 

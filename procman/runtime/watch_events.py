@@ -42,5 +42,11 @@ class Eyes(Protocol):
     def remove(self, directory: str) -> None:
         """Watch it no longer."""
 
+    def has_news(self) -> bool:
+        """Whether something happened that was not reported yet. Then `told`, which it was made
+        with, is called once, in any thread, when all that has happened by now was reported. May
+        know of nothing, where the platform tells late.
+        """
+
     def close(self) -> None:
         """Watch nothing any longer."""

@@ -46,6 +46,10 @@ class Observed(FileSystemEventHandler):
     def remove(self, directory: str) -> None:
         """What is reported of it is not asked for any longer."""
 
+    def has_news(self) -> bool:
+        """FSEvents and kqueue tell when they like."""
+        return False
+
     def close(self) -> None:
         """End its threads."""
         self._observer.stop()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from procman.core.watch_rules import Subject
@@ -57,8 +57,10 @@ class LimitReached:
 class Watcher:
     """Watches one app from `start` to `close`.
 
-    `deliver` and `limited` are called on the loop, `limited` once at most. `always` names the files
-    that count wherever they lie (`.env`, the Procfile), existing or not.
+    `deliver`, `limited` and `told` are called on the loop, `limited` once at most, `told` after a
+    question of `has_news`. `always` names the files
+    that count wherever they lie (`.env`, the Procfile), existing or not; `ours` those that procman
+    writes itself, and that never count.
     """
 
     def __init__(
@@ -67,14 +69,18 @@ class Watcher:
         loop: asyncio.AbstractEventLoop,
         deliver: Callable[[Changes], None],
         limited: Callable[[LimitReached], None],
+        told: Callable[[], None],
         *,
         always: Mapping[str, Subject],
+        ours: Collection[str] = (),
     ) -> None:
         self.root = os.path.realpath(root)
         self._loop = loop
         self._deliver = deliver
         self._limited = limited
+        self._told = told
         self._always = {self._named(path): subject for path, subject in always.items()}
+        self._ours = {self._named(path) for path in ours}
         self._lock = threading.RLock()
         self._rules = load_rules(self.root, self._always)
         self._eyes: Eyes | None = None
@@ -95,7 +101,7 @@ class Watcher:
         with self._lock:
             self._is_open = True
             try:
-                self._eyes = _open_eyes(self.root, self._happened, self._lost)
+                self._eyes = self._open_eyes()
             except WatchLimitError as limit:
                 self._tell(limit)
             files = self._enter("")
@@ -113,9 +119,24 @@ class Watcher:
             eyes.close()
         self._poll.close()
 
+    def has_news(self) -> bool:
+        """Whether something happened that was not delivered yet, as far as the platform tells: then
+        it will be, or `told` is called because it was nothing that counts.
+        """
+        return (self._eyes is not None and self._eyes.has_news()) or bool(self._waiting)
+
     def absolute(self, path: str) -> str:
         """Where a delivered path lies."""
         return os.path.join(self.root, path)
+
+    def _open_eyes(self) -> Eyes:
+        if IS_LINUX:
+            from procman.runtime.inotify import Inotify  # watchdog: 70 ms of imports
+
+            return Inotify(self._happened, self._lost, lambda: self._call(self._told))
+        from procman.runtime.watch_observer import Observed
+
+        return Observed(self.root, self._happened)
 
     # In the watching threads and in `start`, under the lock.
 
@@ -138,7 +159,7 @@ class Watcher:
                 self._file_changed(path, event.what)
 
     def _file_changed(self, path: str, what: What) -> None:
-        subject = self._rules.subject(path)
+        subject = None if path in self._ours else self._rules.subject(path)
         match subject:
             case None:
                 pass
@@ -278,13 +299,3 @@ class Watcher:
 
 def _is_in(place: str, root: str) -> bool:
     return place == root or place.startswith(root + os.sep)
-
-
-def _open_eyes(root: str, report: Callable[[Event], None], lost: Callable[[], None]) -> Eyes:
-    if IS_LINUX:
-        from procman.runtime.inotify import Inotify  # watchdog: 70 ms of imports
-
-        return Inotify(report, lost)
-    from procman.runtime.watch_observer import Observed
-
-    return Observed(root, report)

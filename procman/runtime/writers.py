@@ -27,6 +27,11 @@ def open_for_writing(places: Collection[str], dynos: Mapping[str, Iterable[int]]
     return found
 
 
+def written_here() -> list[str]:
+    """The files that procman itself has open for writing: where its standard output goes."""
+    return list(_written_by(os.getpid())) if IS_LINUX else []
+
+
 def _written_by(pid: int) -> Iterator[str]:
     for place, target in open_descriptors(pid):
         try:

@@ -27,7 +27,7 @@ from procman.core.dyno import (
     Thaw,
     Want,
 )
-from procman.core.fleet import BROKEN_AFTER, Fleet, Phase, ProcessType
+from procman.core.fleet import BROKEN_AFTER, Ends, Fleet, Phase, ProcessType
 
 SIGTERM, SIGKILL = 15, 9
 Answer = Callable[[str, int], int | None]
@@ -126,7 +126,7 @@ def world(
     answer: Answer = obedient,
     policy: Policy = Policy(boot_timeout=None),  # noqa: B008  # frozen
     fail_fast: bool = False,
-    stays: bool = False,
+    ends: Ends = Ends.BROKEN,
     after: dict[str, tuple[str, ...]] | None = None,
 ) -> World:
     """An app of these process types, at nothing yet."""
@@ -134,7 +134,7 @@ def world(
         name: ProcessType(name, f"run {name}", policy, (after or {}).get(name, ()))
         for name in names
     }
-    return World(Fleet(types, fail_fast=fail_fast, stays=stays), answer)
+    return World(Fleet(types, fail_fast=fail_fast, ends=ends), answer)
 
 
 # --- scale ---
@@ -174,7 +174,7 @@ def test_ten_dynos_are_numbered_in_order_not_in_the_alphabets() -> None:
 
 def test_a_scale_through_zero_forgives_and_begins_afresh() -> None:
     """The back-off of a crashed dyno is over, and the app does not end for being empty."""
-    app = world("web", stays=True)
+    app = world("web", ends=Ends.DONE)
     app.doomed = {"web.1": 1}
     app.scale(web=1)
     app.wait(100.0)
@@ -400,15 +400,28 @@ def test_max_restarts_gives_up_for_good() -> None:
     assert app.fleet.status == 5
 
 
-def test_an_app_that_stays_never_ends_for_being_broken() -> None:
+@pytest.mark.parametrize("ends", [Ends.DONE, Ends.ASKED])
+def test_an_app_that_somebody_looks_after_never_ends_for_being_broken(ends: Ends) -> None:
     """Somebody may mend the file that makes it crash."""
-    app = world("a", stays=True)
+    app = world("a", ends=ends)
     app.doomed = {"a.1": 3}
     app.scale(a=1)
     app.wait(3600.0)
     assert app.runs()
     app.doomed = {}
     app.wait(61.0)
+    assert app.states() == {"a.1": "up"}
+
+
+def test_an_app_that_the_next_save_boots_again_is_never_done() -> None:
+    """All have finished, and one that is restarted runs again."""
+    app = world("a", ends=Ends.ASKED)
+    app.doomed = {"a.1": 0}
+    app.scale(a=1)
+    assert app.states() == {"a.1": "finished"}
+    assert app.runs()
+    app.doomed = {}
+    app.do(app.fleet.restart(["a.1"], app.now))
     assert app.states() == {"a.1": "up"}
 
 
@@ -484,7 +497,7 @@ class Histories(RuleBasedStateMachine):
             "worker": ProcessType("worker", "k", Policy(boot_timeout=None)),
             "clock": ProcessType("clock", "c", Policy(restart=Restart.ALWAYS), after=("web",)),
         }
-        self.fleet = Fleet(types, stays=True)
+        self.fleet = Fleet(types, ends=Ends.DONE)
         self.now = 0.0
         self.alive: dict[str, int] = {}
         self.asked: dict[str, int] = {}  # quantities

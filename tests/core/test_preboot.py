@@ -14,12 +14,12 @@ from procman.core.dyno import (
     Spawn,
     State,
 )
-from procman.core.fleet import Fleet, ProcessType
+from procman.core.fleet import Ends, Fleet, ProcessType
 
 
 def a_fleet() -> Fleet:
     """web.1, up as boot 1, behind a router."""
-    fleet = Fleet({"web": ProcessType("web", "serve", Policy(routed=True))}, stays=True)
+    fleet = Fleet({"web": ProcessType("web", "serve", Policy(routed=True))}, ends=Ends.DONE)
     fleet.scale({"web": 1}, 0.0)
     fleet.observe(Ready("web.1", 1), 0.0)
     return fleet

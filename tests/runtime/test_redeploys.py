@@ -33,6 +33,7 @@ class App:
         self.root = root
         self.lines: asyncio.Queue[str] = asyncio.Queue()
         self.pids: dict[str, Iterable[int]] = {}
+        self.decided = asyncio.Event()
         self._decisions: asyncio.Queue[Decision] = asyncio.Queue()
         self.redeploys = Noting(
             str(root),
@@ -40,6 +41,7 @@ class App:
             types=TypeGlobs(["web", "worker"], {"worker": ["jobs/**"]}),
             pids=self.running,
             decide=self._decisions.put_nowait,
+            decided=self.decided.set,
             say=self.lines.put_nowait,
         )
         self.redeploys.noticed = asyncio.Queue()

@@ -32,6 +32,7 @@ class Watched:
         self.root = root
         self.limits: list[LimitReached] = []
         self.at_start: list[str] = []
+        self.told = asyncio.Event()
         self._batches: asyncio.Queue[Changes] = asyncio.Queue()
         self._fences = 0
         self.watcher = Watcher(
@@ -39,6 +40,7 @@ class Watched:
             asyncio.get_running_loop(),
             self._batches.put_nowait,
             self.limits.append,
+            self.told.set,
             always=always,
         )
 
@@ -448,7 +450,7 @@ def test_without_any_inotify_all_is_polled(tmp_path: Path, monkeypatch: pytest.M
     def refuse(*_: object) -> None:
         raise WatchLimitError("max_user_instances")
 
-    monkeypatch.setattr(watcher, "_open_eyes", refuse)
+    monkeypatch.setattr(watcher.Watcher, "_open_eyes", refuse)
     make(tmp_path, "lib/a.py")
 
     async def story() -> None:
