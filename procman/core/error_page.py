@@ -117,7 +117,7 @@ def _facts(code: Code, outage: Outage | None, detail: str) -> list[str]:
     if outage is None:
         return facts
     if outage.status_line:
-        facts.append(f"{outage.dyno or 'It'} {outage.status_line}.")
+        facts.append(f"{outage.dyno or ''} {outage.status_line}.".lstrip())
     if outage.retry_in is not None:
         facts.append(f"It is started again in {outage.retry_in:.0f} s, or when a file changes.")
     if code is Code.H14:

@@ -88,3 +88,12 @@ def test_a_page_shows_the_last_lines_escaped_and_without_control_sequences() -> 
 def test_only_who_asks_for_a_page_gets_one(accept: bytes | None, page: bool) -> None:
     line = b"" if accept is None else b"ACCEPT: " + accept + b"\r\n"
     assert wants_page(b"GET / HTTP/1.1\r\nHost: a\r\n" + line + b"\r\n") is page
+
+
+def test_an_outage_of_no_dyno_in_particular_is_told_in_a_sentence() -> None:
+    outage = Outage(Code.H14, status_line="web is scaled to 0")
+    _, body = answer(Code.H14, 503, outage, page=False, again=True, request_id="", close=False)
+    assert body.decode().splitlines()[1:] == [
+        "web is scaled to 0.",
+        "Start one with: procman scale web=1",
+    ]

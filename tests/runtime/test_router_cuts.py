@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
+import socket
+import sys
+from collections.abc import Callable
 from typing import cast
 
 import pytest
@@ -126,6 +129,66 @@ async def answered(pieces: list[bytes]) -> bytes:
             connection.data_received(piece)
         assert client.exchange is None
     return wire.written
+
+
+class Ear:
+    """A connection's transport, and the options that its socket is given."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.options: list[tuple[int, int, int]] = []
+        self.abort: Callable[[], None] = transport.abort
+        self.close: Callable[[], None] = transport.close
+
+    def get_extra_info(self, name: str) -> Ear:
+        assert name == "socket"
+        return self
+
+    def setsockopt(self, *option: int) -> None:
+        level, name, value = option
+        self.options.append((level, name, value))
+
+    def is_closing(self) -> bool:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it cannot be asked for")
+@pytest.mark.parametrize(
+    ("pieces", "times"),
+    [
+        ([OK], 0),
+        ([b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n", b"ok"], 1),
+        ([b"HTTP/1.1 200 OK\r\n", b"Content-Length: 2\r\n", b"\r\n", b"o", b"k"], 2),
+    ],
+)
+@story
+async def test_a_server_that_writes_in_pieces_is_acknowledged_at_once(
+    pieces: list[bytes], times: int
+) -> None:
+    """Else it waits 40 ms for that, by Nagle's algorithm, before it writes the next one."""
+    assert await options_at(pieces) == [(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)] * times
+
+
+async def options_at(pieces: list[bytes]) -> list[tuple[int, int, int]]:
+    """What the dyno's connection is told while these are read from it."""
+    asked = asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        asked.set()
+        await reader.read()
+
+    async with dyno(handle) as one, routed(one, router_log=RouterLog.OFF) as it:
+        client = client_of(it, Wire(1))
+        client.data_received(GET)
+        await asked.wait()
+        assert client.exchange is not None
+        connection = client.exchange.dyno
+        assert connection is not None
+        ear = Ear(connection.transport)
+        connection.transport = cast("asyncio.Transport", ear)
+        for piece in pieces:
+            connection.data_received(piece)
+    return ear.options
 
 
 @pytest.mark.parametrize("message", REQUESTS.values(), ids=REQUESTS.keys())

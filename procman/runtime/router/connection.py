@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import sys
 from typing import TYPE_CHECKING, cast
 
 from httptools import HttpResponseParser
@@ -88,6 +90,7 @@ class DynoConnection(asyncio.Protocol):
     def _wait_for_head(self, exchange: Exchange, data: bytes) -> None:
         if self._glance is None:
             self._glance, self._glanced = Glance(HttpResponseParser), 0
+            self._acknowledge()
         reason = self._glance.refuses(data[self._glanced :])
         self._buffer, self._glanced = data, len(data)
         if reason:
@@ -117,7 +120,18 @@ class DynoConnection(asyncio.Protocol):
             exchange.finish(start, False)
         else:
             self._pass_on(exchange, body, rest, start)
+            if self._body is not None:
+                self._acknowledge()
         return True
+
+    def _acknowledge(self) -> None:
+        """A server that writes head and body apart waits in between, by Nagle's algorithm, for the
+        head to be acknowledged, which on a connection in use the kernel puts off: measured, 45 ms
+        for each answer of Python's `http.server`, and 3 ms so.
+        """
+        if sys.platform == "linux" and not self.transport.is_closing():
+            raw: socket.socket = self.transport.get_extra_info("socket")
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def _pass_on(self, exchange: Exchange, body: Body, data: bytes, start: bytes) -> None:
         try:
