@@ -11,9 +11,11 @@ import fcntl
 import os
 import re
 import stat
+import sys
 
 from procman.errors import ProcmanError
 
+LONGEST_PATH = 107 if sys.platform == "linux" else 103  # bytes of a socket's: sockaddr_un, less NUL
 _ASIDE = re.compile(r"[0-9a-f]+-[0-9a-f]+\.([0-9]{1,9})\.lock")  # of a run beside an app
 
 
@@ -23,8 +25,8 @@ class Home:
     def __init__(self, root: str, suffix: str = "") -> None:
         """With a suffix, those of a run beside the app's own."""
         status = os.stat(root)
-        directory = runtime_directory()
         key = f"{status.st_dev:x}-{status.st_ino:x}{suffix}"
+        directory = runtime_directory(f"{key}.sock")
         self.lock_path = os.path.join(directory, f"{key}.lock")
         self.socket_path = os.path.join(directory, f"{key}.sock")
         self._is_aside = bool(suffix)
@@ -112,13 +114,16 @@ def _lives(pid: int) -> bool:
     return True
 
 
-def runtime_directory() -> str:
-    """The user's own directory for sockets, made 0700; ProcmanError when it is not private."""
-    base = os.environ.get("XDG_RUNTIME_DIR")
+def runtime_directory(socket: str) -> str:
+    """The user's own directory for a socket of this name, made 0700; ProcmanError when it is not
+    private. The first in which the whole path is not too long for a socket.
+    """
+    base, name = os.environ.get("XDG_RUNTIME_DIR"), f"procman-{os.getuid()}"
+    places = [os.path.join(os.environ.get("TMPDIR", "/tmp"), name), os.path.join("/tmp", name)]
     if base and os.path.isdir(base) and os.access(base, os.W_OK):
-        directory = os.path.join(base, "procman")
-    else:
-        directory = os.path.join(os.environ.get("TMPDIR", "/tmp"), f"procman-{os.getuid()}")
+        places.insert(0, os.path.join(base, "procman"))
+    short = (p for p in places if len(os.fsencode(os.path.join(p, socket))) <= LONGEST_PATH)
+    directory = next(short, places[-1])
     os.makedirs(directory, mode=0o700, exist_ok=True)
     status = os.lstat(directory)
     private = status.st_uid == os.getuid() and not stat.S_IMODE(status.st_mode) & 0o077

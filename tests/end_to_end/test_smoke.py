@@ -8,7 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -120,17 +122,27 @@ def test_it_runs_beside_the_app_and_leaves_no_trace(sandbox: Sandbox) -> None:
     assert not (sandbox.root / ".procman").exists()
 
 
-def test_what_a_killed_one_has_left_the_next_one_sweeps(sandbox: Sandbox) -> None:
+@pytest.fixture
+def tmp_runtime() -> Iterator[Path]:
+    """A runtime directory with a path so short that sockets can be in it."""
+    with tempfile.TemporaryDirectory(prefix="smoke-", dir="/tmp") as directory:
+        yield Path(directory)
+
+
+def test_what_a_killed_one_has_left_the_next_one_sweeps(
+    sandbox: Sandbox, tmp_runtime: Path
+) -> None:
     """Its lock and its socket; those of one that runs stay."""
-    killed = smoke(sandbox, "hello", "--for", "60s")
+    directory = tmp_runtime / "procman"
+    killed = smoke(sandbox, "hello", "--for", "60s", XDG_RUNTIME_DIR=str(tmp_runtime))
     other = sandbox.procman("smoke", "--for", "60s", env=dict(killed.environ))
     for running in (killed, other):
         running.until("hello is up")
     killed.send(signal.SIGKILL)
     killed.process.wait(60)
-    directory = sandbox.root.parent / "runtime" / "procman"
     assert len(list(directory.iterdir())) == 4
-    assert smoke(sandbox, "hello", "--for", "0s").finish() == 0
+    again = sandbox.procman("smoke", "--for", "0s", env=dict(killed.environ))
+    assert again.finish() == 0
     assert {path.suffixes[0] for path in directory.iterdir()} == {f".{other.process.pid}"}
     other.send(signal.SIGINT)
     assert other.finish() == 1
