@@ -200,16 +200,20 @@ class Screen:
         assert wanted in self._said, (process.poll(), self._said.decode())
 
     def close(self) -> str:
-        """After its end, or to read no more: all that was said."""
-        os.write(self._stopper, b".")
-        self._thread.join()
-        os.close(self._stop)
-        os.close(self._stopper)
+        """After its end, or to read no more: all that was said. Twice does no harm."""
+        if self._thread.is_alive():
+            os.write(self._stopper, b".")
+            self._thread.join()
+        for descriptor in (self._stop, self._stopper):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._stop = self._stopper = -1
         return self._said.decode(errors="replace")
 
     def _read(self) -> None:
+        stop = self._stop
         while True:
-            ready, _, _ = select.select([self._descriptor, self._stop], [], [])
+            ready, _, _ = select.select([self._descriptor, stop], [], [])
             data = os.read(self._descriptor, 1 << 16) if self._descriptor in ready else b""
             with self._more:
                 self._said += data
