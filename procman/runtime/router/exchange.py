@@ -245,6 +245,7 @@ class Exchange:
         client = self.client
         head = self.head
         if self._status is not None or head is None:
+            client.exchange = None  # it does not leave: it is left
             self._end(code, detail)
             client.cut_off(reset=self._until_close)
             return
