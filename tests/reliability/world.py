@@ -48,11 +48,8 @@ class World:
         self.clock.write_bytes(bytes(8))
         (self.root / "Procfile").write_text(PROCFILE)
         (self.root / "dyno.py").write_text((HERE / "dyno.py").read_text())
-        ours = {
-            "GUARD": str(guard),
-            "TEST_CLOCK": str(self.clock),
-            "PYTHONPATH": str(HERE / "clock"),
-        }
+        path = os.pathsep.join(filter(None, [str(HERE / "clock"), os.environ.get("PYTHONPATH")]))
+        ours = {"GUARD": str(guard), "TEST_CLOCK": str(self.clock), "PYTHONPATH": path}
         self.environ = clean_environment(self.mark, ours, self.root)
 
     # --- procman itself ---
