@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
+from contextlib import ExitStack
 
 import pytest
 
+from procman.core import routing
 from procman.core.codes import Code
 from procman.core.routing import PATIENCE, Backend, Outage, Waiting
 from procman.errors import InputError
 from procman.runtime.router import Router, RouterLog
+from procman.runtime.router.upstream import CONNECT_TIMEOUT
 from tests.runtime.routed import (
     GET,
     OK,
@@ -274,6 +278,37 @@ async def test_a_dyno_that_refuses_for_long_is_h21() -> None:
         started = asyncio.get_running_loop().time()
         assert b"H21 Backend connection refused" in await it.ask(GET)
         assert asyncio.get_running_loop().time() - started == pytest.approx(PATIENCE, abs=0.5)
+
+
+@jumping_story
+async def test_a_dyno_whose_backlog_stays_full_is_h19() -> None:
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(3):  # more than it takes, and nobody accepts them
+            crowd = stack.enter_context(socket.socket())
+            crowd.setblocking(False)
+            crowd.connect_ex(listener.getsockname())
+        async with routed() as it:
+            started = asyncio.get_running_loop().time()
+            it.router.add(Backend("web.1", 1, *listener.getsockname()))
+            assert b"H19 Backend connection timeout" in await it.ask(GET)
+            waited = asyncio.get_running_loop().time() - started
+            assert PATIENCE <= waited < PATIENCE + CONNECT_TIMEOUT + 1.0  # the last try ends first
+            (line,) = it.supervision.lines
+            assert line.startswith('at=error code=H19 desc="Backend connection timeout" method=GET')
+
+
+@story
+async def test_a_request_too_many_that_waits_is_h11(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routing, "MOST_PARKED", 2)
+    async with routed() as it:
+        waiting = [asyncio.create_task(it.ask(GET)) for _ in range(2)]
+        for _ in waiting:
+            await it.supervision.asked.acquire()
+        assert b"H11 Backlog too deep" in await it.ask(GET)
+        async with dyno(says(OK)) as one:
+            it.router.add(one.backend("web.1"))
+            assert [await answer for answer in waiting] == [OK, OK]
 
 
 @jumping_story
