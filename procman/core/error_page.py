@@ -119,7 +119,9 @@ def _facts(code: Code, outage: Outage | None, detail: str) -> list[str]:
     if outage.status_line:
         facts.append(f"{outage.dyno or ''} {outage.status_line}.".lstrip())
     if outage.retry_in is not None:
-        facts.append(f"It is started again in {outage.retry_in:.0f} s, or when a file changes.")
+        facts.append(f"It is started again in {outage.retry_in:.0f} s.")
+    if outage.dyno:
+        facts.append(f"Start it at once with: procman restart {outage.dyno}")
     if code is Code.H14:
         facts.append("Start one with: procman scale web=1")
     return facts

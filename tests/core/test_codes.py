@@ -69,6 +69,8 @@ def test_a_page_shows_the_last_lines_escaped_and_without_control_sequences() -> 
     assert "line 99" in text
     assert f"line {101 - MOST_LINES - 1}\n" not in text
     assert "web.1 exited with status 1." in text
+    assert "It is started again in 3 s." in text
+    assert "procman restart web.1" in text
     assert b"Retry-After: 4\r\n" in head
     assert b"Content-Length: %d\r\n" % len(body) in head
     assert "http://" not in text
