@@ -57,14 +57,26 @@ def scale(
 @TARGETS
 @WAIT
 @NOW
+@click.option(
+    "--preboot/--no-preboot",
+    default=None,
+    help="Start new web dynos beside the old, switch when they are up; default: as start was told.",
+)
 @common_options
 @click.pass_context
 def restart(
-    ctx: click.Context, /, targets: tuple[str, ...], wait: bool, now: bool, **options: object
+    ctx: click.Context,
+    /,
+    targets: tuple[str, ...],
+    wait: bool,
+    now: bool,
+    preboot: bool | None,
+    **options: object,
 ) -> int | None:
     """Restart dynos. A TARGET is a process type, a dyno or a glob; none means all.
 
-    Those that crashed or were stopped are started again, at once.
+    Those that crashed or were stopped are started again, at once. With --preboot a web dyno behind
+    the router stays until its new boot is up, and for good when that never is.
     """
     from procman.runtime.client import ask
 
@@ -74,6 +86,7 @@ def restart(
         targets=list(targets),
         wait=wait or None,
         now=now or None,
+        preboot=preboot,
     )
     click.echo(f"Restarting {dyno_names(answer)}... done")
     return show_unsettled(answer)

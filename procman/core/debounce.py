@@ -1,8 +1,8 @@
 """Decides when changes of files have come to an end and are one redeploy.
 
 A save is one closed write, or a few events within a millisecond; a checkout is a stream of them.
-So: quiet for 30 ms after the last change, at most 1 s after the first, and while a redeploy is
-under way none: what changed meanwhile makes one more.
+So: quiet for 30 ms after the last change, at most 1 s after the first unless it is known who is at
+it, and while a redeploy is under way none: what changed meanwhile makes one more.
 """
 
 from __future__ import annotations
@@ -51,6 +51,14 @@ class Debounce:
                 self.phase = Phase.AGAIN
             case Phase.GATHERING | Phase.AGAIN:
                 pass  # already known to be needed
+
+    def hold(self, now: float) -> None:
+        """Who makes the changes is known to be still at it: no quiet began before now."""
+        self._first = self._last = now
+
+    def stir(self, now: float) -> None:
+        """Something happened just now of which it is not known yet whether it is a change."""
+        self._last = now
 
     def began(self) -> None:
         """A redeploy began for another reason; what waits makes one more after it."""

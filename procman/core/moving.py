@@ -43,13 +43,16 @@ def verdict(fleet: Fleet, name: str, before: int) -> Verdict:
     if dyno is None or dyno.want is Want.DOWN:
         return Verdict.UP
     if dyno.boot <= before:
-        had_successor = dyno.taken > before
-        given_up = had_successor and fleet.beside.successor_of(name) is None
-        return Verdict.FAILED if given_up else Verdict.WAITING
+        return Verdict.FAILED if lost_successor(fleet, dyno, before) else Verdict.WAITING
     crashed_before = dyno.boot > before + 1 and dyno.crashes > 0
     if crashed_before or dyno.state is State.CRASHED or is_hopeless(dyno):
         return Verdict.FAILED
     return Verdict.UP if is_settled(dyno) else Verdict.WAITING
+
+
+def lost_successor(fleet: Fleet, dyno: Dyno, before: int) -> bool:
+    """Whether the boot beside a dyno, that was to take its place, has come and gone."""
+    return dyno.taken > before and fleet.beside.successor_of(dyno.name) is None
 
 
 def verdicts(fleet: Fleet, before: Mapping[str, int]) -> Verdict:

@@ -20,7 +20,7 @@ LARGEST = 10**9  # of numbers: seconds of thirty years; no system call chokes on
 REQUESTS: Mapping[str, Mapping[str, type]] = {
     "ps": {"targets": list},
     "scale": {"changes": list, "wait": bool},
-    "restart": {"targets": list, "now": bool, "wait": bool},
+    "restart": {"targets": list, "now": bool, "wait": bool, "preboot": bool},
     "stop": {"targets": list, "now": bool, "wait": bool},
     "signal": {"targets": list, "number": int},
     "idle": {"targets": list, "wait": bool},

@@ -146,6 +146,7 @@ class _Run:
         for number in _ENDING:
             signal.signal(number, self._note_signal)
         guardian = Guardian(f"{COOKIE}={self._cookie}.")
+        orphans.become_subreaper()  # 2 ms; else each exit of a first boot takes a look at all of /proc
         boots = self._make_boots(guardian)
         try:
             refused = self._spawn_first(boots)
@@ -210,8 +211,6 @@ class _Run:
             for descriptor, event in poll.poll(0):
                 if event & select.POLLIN and not self._screen.is_full:
                     self._hub.take(self._blueprint.source(processes[descriptor].dyno), descriptor)
-            if not orphans.can_adopt():  # early: what is orphaned before is found by cookie alone
-                orphans.become_subreaper()
 
     def _supervise(self, boots: Boots, refused: list[Exited], door: socket.socket) -> int:
         import asyncio
@@ -256,7 +255,8 @@ class _Run:
                 "attach": partial(attach, supervisor, boots),
                 "release": partial(self._move, supervisor),
             }
-            control = Control(Desk(supervisor, boots, self._describe), streams)
+            desk = Desk(supervisor, boots, self._describe, preboot=self._app.preboot)
+            control = Control(desk, streams)
             async with (
                 control.serving(door, self._home.socket_path),
                 fronted(supervisor, self._blueprint, self._hub, self._last_lines) as web,

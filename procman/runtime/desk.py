@@ -11,9 +11,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from procman.core.bedtime import why_awake
-from procman.core.dyno import State, Want
+from procman.core.dyno import Dyno, State, Want
 from procman.core.fleet import WEB
 from procman.core.formation import match_targets, parse_scale
+from procman.core.moving import lost_successor, newest
 from procman.core.status import is_hopeless, row, unsettled
 from procman.core.wire import Request
 from procman.errors import InputError, ProcmanError, ProtocolError
@@ -31,15 +32,24 @@ Answer = Mapping[str, object]
 
 
 class Desk:
-    """One app's answers. `describe` gives what the app as a whole is: its name, url, release."""
+    """One app's answers. `describe` gives what the app as a whole is: its name, url, release.
+
+    `preboot`: how dynos are restarted where nobody says otherwise.
+    """
 
     def __init__(
-        self, supervisor: Supervisor, boots: Boots, describe: Callable[[], Mapping[str, object]]
+        self,
+        supervisor: Supervisor,
+        boots: Boots,
+        describe: Callable[[], Mapping[str, object]],
+        *,
+        preboot: bool = False,
     ) -> None:
         self._supervisor = supervisor
         self._fleet = supervisor.fleet
         self._boots = boots
         self._describe = describe
+        self._preboot = preboot
 
     async def answer(self, request: Request) -> Answer:
         """Do what is asked. Raises ProcmanError, which the asker gets as it is."""
@@ -108,8 +118,13 @@ class Desk:
 
     async def _restart(self, request: Request) -> Answer:
         names = [name for name in self._targets(request) if not self._fleet.is_leaving(name)]
-        boots = {name: self._fleet.dynos[name].boot for name in names}
-        effects = self._fleet.restart(names, self._supervisor.now, kill=request.flag("now"))
+        boots = newest(self._fleet, names)
+        kill, now = request.flag("now"), self._supervisor.now
+        asked = request.fields.get("preboot")
+        if (self._preboot if asked is None else asked is True) and not kill:
+            effects = self._fleet.preboot(names, now)
+        else:
+            effects = self._fleet.restart(names, now, kill=kill)
         self._supervisor.perform(effects)
         waiting: Mapping[str, str] = {}
         if request.flag("wait"):
@@ -202,13 +217,16 @@ class Desk:
             for name, boot in older.items():
                 dyno = self._fleet.dynos.get(name)
                 if dyno is not None and dyno.boot <= boot and name not in found:
-                    found[name] = "not restarted yet"
+                    is_lost = lost_successor(self._fleet, dyno, boot)
+                    found[name] = "its new boot did not come up" if is_lost else "not restarted yet"
             return found
 
         def is_decided() -> bool:
-            names = waiting()
-            dynos = [self._fleet.dynos[name] for name in names]
-            return not names or any(is_hopeless(dyno) for dyno in dynos)
+            dynos = [self._fleet.dynos[name] for name in waiting()]
+            return not dynos or any(is_hopeless(dyno) or is_lost(dyno) for dyno in dynos)
+
+        def is_lost(dyno: Dyno) -> bool:
+            return dyno.name in older and lost_successor(self._fleet, dyno, older[dyno.name])
 
         try:
             async with asyncio.timeout(timeout):

@@ -64,6 +64,7 @@ class Redeployer:
             await self._redeploys.start()
             self._redeploys.spawned()
             self._begin(self._follow_up(list(self._fleet.dynos)))
+            self._hub.say("watching for changes")
             if self._web is not None and not self._blueprint.app.preboot:
                 self._web.router.gate = lambda: self._redeploys.is_undecided
             try:

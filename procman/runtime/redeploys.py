@@ -14,6 +14,7 @@ from procman.core.debounce import Contents, Debounce, Phase
 from procman.core.self_writing import SelfWriting
 from procman.core.watch_rules import Subject, TypeGlobs, summary
 from procman.runtime.digests import read_baseline, read_digests, start_of_watching
+from procman.runtime.git_lock import find_git_lock, is_held
 from procman.runtime.watcher import Changes, LimitReached, Watcher
 from procman.runtime.writers import open_for_writing, written_here
 
@@ -67,6 +68,7 @@ class Redeploys:
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_judging = False
+        self._git_lock = find_git_lock(root)
         self._watcher = Watcher(
             root,
             self._loop,
@@ -162,6 +164,8 @@ class Redeploys:
         self._timer = None
         deadline = self._deadline()
         now = self._loop.time()
+        if deadline is not None and deadline <= now and self._goes_on(now):
+            deadline = self._deadline()
         if deadline is None or deadline > now:
             self._arm()
             return
@@ -174,6 +178,16 @@ class Redeploys:
             self._spawn(self._judge_later(paths, rested))
         else:
             self._judge(read_digests(paths, self._watcher.absolute), rested)
+
+    def _goes_on(self, now: float) -> bool:
+        """Whether changes are still being made, or told, of which this is but the beginning."""
+        if self._git_lock is not None and is_held(self._git_lock):
+            self._debounce.hold(now)
+            return True
+        if self._watcher.has_news():
+            self._debounce.stir(now)
+            return True
+        return False
 
     async def _judge_later(self, paths: tuple[str, ...], rested: tuple[str, ...]) -> None:
         digests = await asyncio.to_thread(read_digests, paths, self._watcher.absolute)

@@ -162,3 +162,22 @@ def test_before_anything_is_learnt_every_change_counts() -> None:
     assert contents.changed({"app.py": b"new"}) == ()
     assert contents.changed({"lib.py": b"1"}) == ()
     assert contents.changed({"old.py": None}) == ()
+
+
+def test_who_is_known_to_be_still_at_it_is_waited_for() -> None:
+    """However long that lasts: git's checkout."""
+    debounce = Debounce()
+    debounce.changed(["a"], 0.0)
+    for at in range(1, 5):
+        debounce.hold(float(at))
+        assert debounce.take(float(at)) == ()
+    assert debounce.take(4.0 + QUIET) == ("a",)
+
+
+def test_what_may_be_a_change_puts_off_no_longer_than_a_stream_of_changes() -> None:
+    """An app that writes without a pause into what is ignored starves nobody."""
+    debounce = Debounce()
+    debounce.changed(["a"], 0.0)
+    debounce.stir(LONGEST - QUIET / 2)
+    assert debounce.take(LONGEST - QUIET / 4) == ()
+    assert debounce.take(LONGEST) == ("a",)

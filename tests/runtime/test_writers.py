@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from procman.runtime.writers import open_for_writing
+from procman.runtime.writers import open_for_writing, written_here
 
 
 def make(root: Path, *files: str) -> None:
@@ -30,3 +30,12 @@ def test_who_has_a_file_open_for_writing_is_caught(tmp_path: Path) -> None:
         found = open_for_writing(list(places.values()), dynos)
         process.communicate()
     assert found == {places["link"]: "worker.1"}
+
+
+def test_what_procman_itself_writes_is_known(tmp_path: Path) -> None:
+    """Where its standard output goes is no source."""
+    make(tmp_path, "out.txt", "in.txt")
+    with open(tmp_path / "out.txt", "ab"), open(tmp_path / "in.txt", "rb"):
+        found = written_here()
+    assert str(tmp_path / "out.txt") in found
+    assert str(tmp_path / "in.txt") not in found
