@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -15,6 +16,7 @@ from types import TracebackType
 
 from benchmarks.measure import Failed
 from benchmarks.peers import Kind, Peer, cache, environment
+from procman.runtime.client import converse
 from procman.runtime.tree import tree
 
 PATIENCE = 60.0  # seconds after which a contestant has failed
@@ -146,6 +148,13 @@ class Run:
     def has_said(self, text: bytes) -> bool:
         """Whether it is in what was written lately, which may be many pieces."""
         return any(text in piece for piece in self.output)
+
+    def ask(self, do: str, **fields: object) -> dict[str, object]:
+        """One request over procman's control socket, and its answer."""
+        (path,) = (self.place / "run" / "procman").glob("*.sock")
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(path))
+            return converse(connection, do, **fields)
 
     def stop(self) -> float:
         """Ask it to stop; how long until it and all of its children were gone."""
