@@ -114,7 +114,8 @@ class Exchange:
 
     def _send(self, connection: DynoConnection) -> None:
         self.dyno = connection
-        connection.transport.write(self.forward)
+        connection.transport.write(self.forward + self.held)
+        self.held = b""
         head = self.head
         if head is None:
             self._join(connection, b"")
@@ -122,9 +123,6 @@ class Exchange:
         if self.router.request_timeout is not None:
             self._set_alarm(self.router.request_timeout)
         if head.framing is not _NONE:
-            if self.held:
-                connection.transport.write(self.held)
-                self.held = b""
             self.client.hold_reading(False)
 
     def _set_alarm(self, timeout: float) -> None:
