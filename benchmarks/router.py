@@ -4,8 +4,9 @@
 
 One fast backend in C behind all of them, wrk in front, one thread or process for each. The
 contestants take turns within each round; shown are the medians, and the medians of the ratios to a
-direct connection and to nginx of the same round, since a machine's speed drifts. A contestant that
-is not installed is skipped and named; `--install` asks apt-get for all that are missing.
+direct connection and to nginx of the same round, since a machine's speed drifts. The processor time
+that a contestant takes for a request hardly does, also where others use the machine. A contestant
+that is not installed is skipped and named; `--install` asks apt-get for all that are missing.
 """
 
 from __future__ import annotations
@@ -129,14 +130,53 @@ def wait_for(port: int) -> None:
             return
 
 
+@dataclass(frozen=True)
+class Contestant:
+    """Where one listens, and its first process."""
+
+    port: int
+    pid: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """Of one run; 0 requests when there were errors."""
+
+    requests: float  # per second
+    cpu: float  # µs per request
+
+
+def family(pid: int) -> list[int]:
+    """A process and its descendants: nginx's worker is its master's child."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [
+        pid,
+        *(
+            one
+            for task in tasks
+            for child in task.read_text().split()
+            for one in family(int(child))
+        ),
+    ]
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of all of them, proc(5)."""
+    ticks = 0
+    for one in family(pid):
+        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
-def running(command: Sequence[str], port: int) -> Iterator[None]:
+def running(command: Sequence[str], port: int) -> Iterator[int]:
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     ) as process:
         try:
             wait_for(port)
-            yield
+            yield process.pid
         finally:
             os.killpg(process.pid, signal.SIGTERM)
             process.wait()
@@ -167,17 +207,15 @@ async def serve(port: int, backend: int) -> None:
     await asyncio.Event().wait()
 
 
-def contestants(directory: Path, backend: int, stack: ExitStack) -> dict[str, int]:
-    """Name → port of everything that could be started."""
-    ports = {"direct": backend}
+def contestants(directory: Path, backend: Contestant, stack: ExitStack) -> dict[str, Contestant]:
+    """Everything that could be started, by name."""
+    started = {"direct": backend}
 
-    def enter(name: str, *command: str) -> None:
-        stack.enter_context(running(command, ports[name]))
+    def enter(name: str, port: int, *command: str) -> None:
+        started[name] = Contestant(port, stack.enter_context(running(command, port)))
 
-    ports["procman"] = free_port()
-    enter(
-        "procman", sys.executable, "-m", __spec__.name, "--serve", f"{ports['procman']}:{backend}"
-    )
+    port = free_port()
+    enter("procman", port, sys.executable, "-m", __spec__.name, "--serve", f"{port}:{backend.port}")
     for name, template, command in (
         ("nginx", NGINX, ("nginx", "-c")),
         ("haproxy", HAPROXY, ("haproxy", "-db", "-f")),
@@ -186,20 +224,21 @@ def contestants(directory: Path, backend: int, stack: ExitStack) -> dict[str, in
         if shutil.which(name) is None:
             print(f"{name} is skipped: it is not installed (--install)", file=sys.stderr)
             continue
-        ports[name] = free_port()
+        port = free_port()
         config = directory / f"{name}.conf"
-        config.write_text(template.format(directory=directory, port=ports[name], backend=backend))
-        enter(name, *command, str(config))
-    return ports
+        config.write_text(template.format(directory=directory, port=port, backend=backend.port))
+        enter(name, port, *command, str(config))
+    return started
 
 
-def measure(case: Case, port: int, seconds: int) -> float:
-    """Requests per second; 0 when there were errors."""
+def measure(case: Case, contestant: Contestant, seconds: int) -> Result:
+    """One run of wrk."""
+    before = cpu_seconds(contestant.pid)
     said = subprocess.run(
         [
             *("wrk", "-t1", f"-c{case.connections}", f"-d{seconds}"),
             *case.options,
-            f"http://127.0.0.1:{port}/",
+            f"http://127.0.0.1:{contestant.port}/",
         ],
         capture_output=True,
         text=True,
@@ -207,25 +246,29 @@ def measure(case: Case, port: int, seconds: int) -> float:
     ).stdout
     if "Non-2xx" in said or re.search(r"Socket errors: connect [1-9]|timeout [1-9]", said):
         print(said, file=sys.stderr)
-        return 0.0
-    found = re.search(r"Requests/sec:\s+([\d.]+)", said)
-    return float(found[1]) if found else 0.0
+        return Result(0.0, 0.0)
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
+    number = re.search(r"(\d+) requests in", said)
+    if rate is None or number is None or number[1] == "0":
+        return Result(0.0, 0.0)
+    spent = cpu_seconds(contestant.pid) - before
+    return Result(float(rate[1]), spent / int(number[1]) * 1e6)
 
 
-def report(case: Case, results: dict[str, list[float]]) -> None:
+def report(case: Case, results: dict[str, list[Result]]) -> None:
     print(f"\n{case.name}")
-    for name, figures in results.items():
+    rates = {name: [run.requests for run in runs] for name, runs in results.items()}
+    for name, figures in rates.items():
         shares = [
-            statistics.median(
-                own / other for own, other in zip(figures, results[base], strict=True)
-            )
-            if base in results and all(results[base])
+            statistics.median(own / other for own, other in zip(figures, rates[base], strict=True))
+            if base in rates and all(rates[base])
             else 0.0
             for base in ("direct", "nginx")
         ]
         print(
             f"  {name:8} {statistics.median(figures):9,.0f}/s"
             f"   {shares[0]:4.2f} of direct   {shares[1]:4.2f} of nginx"
+            f"   {statistics.median(run.cpu for run in results[name]):5.1f} µs of CPU each"
         )
 
 
@@ -238,16 +281,16 @@ def run(rounds: int, seconds: int) -> None:
         subprocess.run(["cc", "-O2", "-o", str(binary), str(source)], check=True)
         script = directory / "paths.lua"
         script.write_text(NEW_PATHS)
-        backend = free_port()
-        stack.enter_context(running([str(binary), str(backend)], backend))
-        ports = contestants(directory, backend, stack)
+        port = free_port()
+        pid = stack.enter_context(running([str(binary), str(port)], port))
+        started = contestants(directory, Contestant(port, pid), stack)
         for case in cases(script):
-            results: dict[str, list[float]] = {name: [] for name in ports}
+            results: dict[str, list[Result]] = {name: [] for name in started}
             for number in range(rounds):
-                names = list(ports)
+                names = list(started)
                 turn = number % len(names)
                 for name in names[turn:] + names[:turn]:
-                    results[name].append(measure(case, ports[name], seconds))
+                    results[name].append(measure(case, started[name], seconds))
             report(case, results)
 
 
