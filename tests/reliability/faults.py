@@ -209,6 +209,13 @@ def the_procfile_is_rewritten(world: World) -> str:
     return repr(text)
 
 
+def a_file_is_saved(world: World) -> str:
+    """Where files are watched, all dynos are stopped and started, and requests wait."""
+    with (world.root / "dyno.py").open("a") as file:
+        file.write(f"# {world.chance.random()}\n")
+    return ""
+
+
 def somebody_scales(world: World) -> str:
     for name in world.formation:
         world.formation[name] = world.chance.randrange(1, 4)
@@ -318,6 +325,7 @@ FAULTS = (
     Fault("descriptors run out", 3, Harm.BROKEN, descriptors_run_out),
     Fault("the clock jumps", 2, Harm.NONE, the_clock_jumps),
     Fault("the Procfile is rewritten", 2, Harm.NONE, the_procfile_is_rewritten),
+    Fault("a file is saved", 2, Harm.NONE, a_file_is_saved),
     Fault("somebody scales", 4, Harm.NONE, somebody_scales),
     Fault("somebody restarts all", 2, Harm.NONE, somebody_restarts_all),
     Fault("the web is put to sleep", 2, Harm.NONE, the_web_is_put_to_sleep),

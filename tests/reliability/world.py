@@ -58,7 +58,7 @@ class World:
         """`procman start`; returns when the app can be asked."""
         self.starts += 1
         formation = ",".join(f"{name}={n}" for name, n in self.formation.items())
-        release = ["--release"] if self.is_released else []
+        release = ["--release"] if self.is_released else ["--watch"]
         more = ["-p", str(self.port), "-c", formation, "--stop-timeout", "2s"]
         self.procman = subprocess.Popen(
             [*PROCMAN, "start", *more, *release],
