@@ -28,6 +28,7 @@ _ANSWER_FIELDS = re.compile(
     rb"|proxy-connection):[ \t]*([^\r]*)",
     re.IGNORECASE,
 )
+_EVENTS = re.compile(rb"\r\ncontent-type:[ \t]*text/event-stream", re.IGNORECASE)
 _NOT_ANSWERED = HOP_BY_HOP | {b"upgrade"}
 
 
@@ -44,6 +45,7 @@ class AnswerHead:
     framing: Framing
     size: int  # of the body: 0 when there is none, -1 when it is not known
     keep_alive: bool  # the dyno leaves the connection open
+    endless: bool = False  # a stream of events (text/event-stream, WHATWG's EventSource)
 
 
 _ANSWERS: Memory[AnswerHead] = Memory()  # to plain requests
@@ -106,11 +108,12 @@ def _judge(head: bytes, asked: Asked) -> AnswerHead:
     keep_alive = b"close" not in named if http11 else b"keep-alive" in named
     if bare or status == 304 or asked.head:
         return AnswerHead(status, lines, Framing.NONE, 0, keep_alive)
+    endless = size < 0 and _EVENTS.search(lines) is not None
     if chunked:
         framing = Framing.CHUNKED if asked.minor else Framing.DECODED
-        return AnswerHead(status, lines, framing, -1, keep_alive and http11)
+        return AnswerHead(status, lines, framing, -1, keep_alive and http11, endless)
     if size < 0:
-        return AnswerHead(status, lines, Framing.UNTIL_CLOSE, -1, False)
+        return AnswerHead(status, lines, Framing.UNTIL_CLOSE, -1, False, endless)
     if seen.complete is (size > 0):
         raise BadAnswer("a body of unclear length")
     return AnswerHead(status, lines, Framing.LENGTH if size else Framing.NONE, size, keep_alive)

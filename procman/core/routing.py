@@ -105,6 +105,7 @@ class Entry:
     __slots__ = (
         "_seconds",
         "backend",
+        "endless",
         "leases",
         "quarantined",
         "refusals",
@@ -119,6 +120,7 @@ class Entry:
         self.backend = backend
         self.standing = Standing.SERVING
         self.leases = 0
+        self.endless = 0  # of the leases, those that have no end of their own
         self.turn = 0  # of the last lease
         self.refusals = 0  # one after the other
         self.quarantined = 0.0  # until then
@@ -162,12 +164,22 @@ class Table:
         return entry
 
     def drain(self, dyno: str, boot: int) -> bool:
-        """No more leases for it; is it drained already?"""
+        """No more leases for it; is it drained already?
+
+        Nobody waits for a WebSocket or a stream of events: the dyno says goodbye on these itself
+        when it is told to stop, and has its grace for that. Waited for, one page left open would
+        keep every save from being live until the grace is over.
+        """
         entry = self._entries.get((dyno, boot))
         if entry is None:
             return True
         entry.standing = Standing.DRAINING
-        return not entry.leases
+        return entry.leases == entry.endless
+
+    def became_endless(self, entry: Entry) -> bool:
+        """A lease turned out to have no end of its own; is its dyno drained with that?"""
+        entry.endless += 1
+        return entry.leases == entry.endless and entry.standing is _DRAINING
 
     def remove(self, dyno: str, boot: int) -> Entry | None:
         entry = self._entries.pop((dyno, boot), None)
@@ -199,8 +211,8 @@ class Table:
         serving = [e for e in self if e.standing is Standing.SERVING]
         return not serving or any(e not in avoid and e.quarantined <= now for e in serving)
 
-    def end(self, entry: Entry, served: float | None) -> bool:
-        """A lease ended, having served at that time; was it the last of a dyno that drains?"""
+    def end(self, entry: Entry, served: float | None, *, endless: bool = False) -> bool:
+        """A lease ended, having served at that time; was it the last that a drain waited for?"""
         if served is not None:
             second = int(served)
             if second != entry.second:
@@ -208,7 +220,10 @@ class Table:
             entry.served += 1
         self.in_flight -= 1
         entry.leases -= 1
-        return not entry.leases and entry.standing is _DRAINING
+        if endless:
+            entry.endless -= 1
+            return False
+        return entry.leases == entry.endless and entry.standing is _DRAINING
 
     def refused(self, entry: Entry, now: float) -> None:
         """It refused a connection: passed over for a moment, longer each time."""

@@ -187,3 +187,27 @@ def test_the_parking_is_bounded() -> None:
 def test_a_backend_is_a_fact() -> None:
     with pytest.raises(AttributeError):
         Backend("web.1", 1, "127.0.0.1", 5001).port = 1  # type: ignore[misc]  # that is the point
+
+
+def test_a_drain_waits_for_no_lease_without_an_end() -> None:
+    """For the others it does, whichever ends first, and it is told once."""
+    table = Table()
+    entry = table.add(Backend("web.1", 1, "127.0.0.1", 5000))
+    for _ in range(3):
+        table.lease(0.0)
+    assert not table.became_endless(entry)
+    assert not table.drain("web.1", 1)
+    assert not table.end(entry, 1.0)
+    assert table.became_endless(entry)
+    assert not table.end(entry, 2.0, endless=True)
+    assert not table.end(entry, 3.0, endless=True)
+    assert table.in_flight == 0
+
+
+def test_one_with_endless_leases_alone_is_drained_at_once() -> None:
+    """A page that was left open."""
+    table = Table()
+    entry = table.add(Backend("web.1", 1, "127.0.0.1", 5000))
+    table.lease(0.0)
+    table.became_endless(entry)
+    assert table.drain("web.1", 1)

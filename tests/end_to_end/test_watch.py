@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from tests.end_to_end.conftest import PATIENCE, Sandbox
-from tests.end_to_end.web import Load, Site, free_port
+from tests.end_to_end.web import Load, Site, free_port, read_all
 
 WEB = f"exec {sys.executable} -S web.py"
 # Says its version of the code, then runs on.
@@ -25,12 +25,20 @@ import socket
 
 import lib
 
+held = []
 site = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
 while True:
     client = site.accept()[0]
     asked = b""
     while b"\\r\\n\\r\\n" not in asked and (part := client.recv(65536)):
         asked += part
+    if b"Upgrade" in asked or b"events" in asked:
+        kind = b"101 Switching Protocols\\r\\nUpgrade: x\\r\\nConnection: upgrade"
+        if b"events" in asked:
+            kind = b"200 OK\\r\\nContent-Type: text/event-stream"
+        client.sendall(b"HTTP/1.1 " + kind + b"\\r\\n\\r\\nfirst")
+        held.append(client)
+        continue
     text = f"{lib.VERSION} {os.environ.get('GREETING', '-')}".encode()
     length = b"Content-Length: %d" % len(text)
     client.sendall(b"\\r\\n".join([b"HTTP/1.1 200 OK", length, b"Connection: close", b"", text]))
@@ -264,6 +272,24 @@ def test_what_has_finished_runs_again_and_the_app_waits_for_it(sandbox: Sandbox)
         app.until("check.1 finished" if answer == "good" else "check.1 crashed, status 1")
     assert sandbox.procman("stop", "--wait").finish() == 0
     assert app.finish() == 0
+
+
+def test_a_page_left_open_does_not_hold_up_a_save(sandbox: Sandbox) -> None:
+    """Neither a WebSocket nor a stream of events has an end that could be waited for."""
+    site = start(sandbox, "--stop-timeout", "1h")
+    lines = ["Host: localhost", "Connection: upgrade", "Upgrade: x", "", ""]
+    upgrade = "\r\n".join(["GET /socket HTTP/1.1", *lines]).encode()
+    events = b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with site.connected(upgrade) as socket, site.connected(events) as stream:
+        for client in (socket, stream):
+            received = b""
+            while not received.endswith(b"first"):
+                received += client.recv(65536)
+        save(sandbox, 101)
+        assert site.get() == (200, "101 -")
+        assert read_all(socket) == b""
+        assert read_all(stream) == b""
+    site.stop()
 
 
 def test_preboot_keeps_the_old_until_the_new_is_up(sandbox: Sandbox) -> None:

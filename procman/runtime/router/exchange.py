@@ -51,6 +51,7 @@ class Exchange:
     _broken_once = False
     _status: int | None = None  # of the answer, once its head has gone to the client
     _until_close = False  # the answer ends with the dyno's connection
+    _is_endless = False  # the answer has no end of its own
     _stays = True  # may the client ask again after it?
     _sent = 0
 
@@ -159,6 +160,8 @@ class Exchange:
     def begin(self, head: RequestHead, answer: AnswerHead) -> bytes:
         """The head of the answer, as the client is to be sent it."""
         self._status = answer.status
+        if answer.endless:
+            self._become_endless()
         until_close = answer.framing is _UNTIL_CLOSE
         if until_close or not self.client.keeps_alive(head):
             self._until_close = until_close
@@ -274,7 +277,7 @@ class Exchange:
                 connection.upstream.give_back(connection, client.writing_held, now)
             else:
                 connection.abort()
-        router.ended(lease, now)
+        router.ended(lease, now, endless=self._is_endless)
         client.answered(body, self._stays)
 
     def _end(self, code: Code | None, detail: str = "") -> None:
@@ -299,10 +302,16 @@ class Exchange:
         lease = self._lease
         assert lease is not None
         self._lease = None
-        self.router.ended(lease, served)
+        self.router.ended(lease, served, endless=self._is_endless)
+
+    def _become_endless(self) -> None:
+        assert self._lease is not None
+        self._is_endless = True
+        self.router.became_endless(self._lease)
 
     def _join(self, connection: DynoConnection, early: bytes) -> None:
         """From here on bytes, not messages."""
+        self._become_endless()
         client = self.client
         connection.exchange = None
         connection.upstream.heard_on(connection, self.router.loop.time())

@@ -232,9 +232,14 @@ class Router:
             exchange.fail(exchange.failure or Code.H20)
         self._serve_parked()
 
-    def ended(self, entry: Entry, served: float | None) -> None:
+    def became_endless(self, entry: Entry) -> None:
+        """A lease has become a tunnel, or a stream of events: no drain waits for it."""
+        if self._table.became_endless(entry):
+            self._supervision.drained(entry.backend.dyno, entry.backend.boot)
+
+    def ended(self, entry: Entry, served: float | None, *, endless: bool = False) -> None:
         """A lease is over, and `served` when the request was not to be tried again."""
-        if self._table.end(entry, served):
+        if self._table.end(entry, served, endless=endless):
             self._supervision.drained(entry.backend.dyno, entry.backend.boot)
         if not self._table.in_flight:
             self._supervision.quiet()
