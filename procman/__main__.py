@@ -1,6 +1,6 @@
 """`python -m procman` is `procman`."""
 
-from procman.cli import main
+from procman.cli import console
 
 if __name__ == "__main__":
-    main()
+    console()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import click
 
@@ -80,8 +82,28 @@ def cli(ctx: click.Context, /, **options: object) -> None:
     remember(ctx, options)
 
 
+def console() -> NoReturn:
+    """The console script: `main`, and out.
+
+    Python takes itself apart for 5 ms, and for more with an event loop loaded, which the next
+    command in a script would wait for. Everything is closed by then; only what is printed is left.
+    """
+    status = 0
+    try:
+        main()
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 0
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:  # it was closed by who called us
+                stream.flush()
+    except BrokenPipeError:
+        pass  # the reader has seen enough
+    os._exit(status)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The console script. Every error is printed here, once, and becomes the exit status."""
+    """Run a command. Every error is printed here, once, and becomes the exit status."""
     try:
         status = cli.main(arguments, prog_name="procman", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -110,6 +132,4 @@ def print_error(error: ProcmanError) -> None:
 
 def _silence_stdout() -> None:
     """Python flushes stdout at exit, and would complain of the broken pipe once more."""
-    import os
-
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

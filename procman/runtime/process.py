@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from procman.core.exec_command import as_exec
 from procman.runtime.loghub import Source
 
 PIPE_SIZE = 256 * 1024  # a pipe holds 64 KiB by default: a larger one means fewer, larger reads
@@ -79,8 +80,8 @@ class Watch(Protocol):
 
 
 def shell_argv(command: str) -> list[str]:
-    """The argv that runs a Procfile command."""
-    return [SHELL, "-c", command]
+    """The argv that runs a Procfile command: a shell, or what it becomes."""
+    return [SHELL, "-c", as_exec(command)]
 
 
 def open_standard_streams() -> None:

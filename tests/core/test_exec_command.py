@@ -12,6 +12,7 @@ from procman.core.exec_command import as_exec
     [
         "gunicorn app:app",
         "bundle exec puma -p $PORT",
+        "./bin/server --port=${PORT} a@b,c",
         "server --name='a; b' \"c & d\"",
         "server -w $(nproc) > log 2>&1",
         "server # with a comment",
@@ -37,6 +38,9 @@ def test_its_variables_go_with_it() -> None:
         "server &",
         "(server)",
         "exec server",
+        "echo $PORT",
+        "true",
+        "$SERVER; x",
         "if true; then server; fi",
         "one\ntwo",
         "server 'without end",
