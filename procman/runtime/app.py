@@ -146,7 +146,7 @@ class _Run:
         for number in _ENDING:
             signal.signal(number, self._note_signal)
         guardian = Guardian(f"{COOKIE}={self._cookie}.")
-        orphans.become_subreaper()  # 2 ms; else each exit of a first boot takes a look at all of /proc
+        orphans.become_subreaper()  # 2 ms, or each exit of a first boot has to search all of /proc
         boots = self._make_boots(guardian)
         try:
             refused = self._spawn_first(boots)
