@@ -2,10 +2,13 @@
    answer for each request head, keep-alive and pipelining. GET only; it closes when it is asked to
    in a head that comes in one piece.
 
-   cc -O2 -o backend backend.c && ./backend PORT */
+   cc -O2 -o backend backend.c && ./backend PORT
+
+   `fd` instead of a port is descriptor 3, a socket that listens already. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -27,11 +30,17 @@ static unsigned char seen[65536];
 int main(int argc, char **argv) {
     if (argc != 2) return 2;
     signal(SIGPIPE, SIG_IGN);
-    int on = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    int on = 1, is_handed = !strcmp(argv[1], "fd");
+    int listener = is_handed ? 3 : socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    fcntl(listener, F_SETFL, O_NONBLOCK);
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(atoi(argv[1]))};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (bind(listener, (struct sockaddr *)&address, sizeof address) || listen(listener, 4096)) {
+    if (!is_handed && bind(listener, (struct sockaddr *)&address, sizeof address)) {
+        perror("backend");
+        return 1;
+    }
+    if (!is_handed && listen(listener, 4096)) {
         perror("backend");
         return 1;
     }

@@ -172,6 +172,6 @@ def show(metrics: Iterable[Metric], *, markdown: bool) -> None:
 def markdown_table(metrics: Sequence[Metric]) -> list[str]:
     """A row for each metric, a column for each contestant, medians."""
     columns = list(dict.fromkeys(who for metric in metrics for who in metric.samples))
-    rows = [["", *columns], ["---"] * (len(columns) + 1)]
-    rows += [metric.cells(columns) for metric in metrics]
-    return ["| " + " | ".join(row) + " |" for row in rows]
+    rows = [["", *columns], *(metric.cells(columns) for metric in metrics)]
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return [lines[0], "|---" * (len(columns) + 1) + "|", *lines[1:]]

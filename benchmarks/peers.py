@@ -120,7 +120,7 @@ def procman() -> Peer:
     """The tool of this repository."""
     place = procman_venv()
     version = _first_version(str(place / "bin" / "procman"), "--version")
-    return Peer(OURS, version, _by_procfile(str(place / "bin" / "procman"), "start", "-c"))
+    return Peer(OURS, version, by_procfile(str(place / "bin" / "procman"), "start", "-c"))
 
 
 def _sources() -> Iterator[Path]:
@@ -149,7 +149,7 @@ def _python_peer(name: str) -> Peer:
     version = _first_version(str(place / "bin" / "python"), "-c", code)
     match name:
         case "honcho":
-            return Peer(name, version, _by_procfile(str(command), "start", "-c"), restarts=False)
+            return Peer(name, version, by_procfile(str(command), "start", "-c"), restarts=False)
         case "supervisor":
             return Peer(name, version, _supervisor(str(command)))
         case _:
@@ -171,7 +171,7 @@ def _node_peer(package: str) -> Peer:
     version = found[1] if found else "?"
     if package == "pm2":
         return Peer("pm2", version, _pm2(str(command)), stop=signal.SIGINT)
-    configure = _by_procfile(str(command), "start", "")
+    configure = by_procfile(str(command), "start", "")
     return Peer("nf", version, configure, stop=signal.SIGINT, restarts=False)
 
 
@@ -184,7 +184,7 @@ def _foreman() -> Peer:
     if command is None:
         raise Failed("neither foreman nor ruby's gem is installed")
     version = _first_version(command, "--version")
-    return Peer("foreman", version, _by_procfile(command, "start", "-m"), restarts=False)
+    return Peer("foreman", version, by_procfile(command, "start", "-m"), restarts=False)
 
 
 def _overmind() -> Peer:
@@ -194,13 +194,13 @@ def _overmind() -> Peer:
     version = _first_version(command, "--version")
 
     def configure(place: Path, kinds: Sequence[Kind]) -> list[str]:
-        argv = _by_procfile(str(command), "start", "-m")(place, kinds)
+        argv = by_procfile(str(command), "start", "-m")(place, kinds)
         return [*argv, "-N", "-r", ",".join(kind.name for kind in kinds)]
 
     return Peer("overmind", version, configure)
 
 
-def _by_procfile(command: str, verb: str, formation: str) -> Configure:
+def by_procfile(command: str, verb: str, formation: str) -> Configure:
     """The tools that read a Procfile, and take the quantities by an option (nf: as they are)."""
 
     def configure(place: Path, kinds: Sequence[Kind]) -> list[str]:
