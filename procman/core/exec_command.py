@@ -13,6 +13,7 @@ import re
 _PLAIN = re.compile(r"([A-Za-z0-9_./-]+)(?: +[A-Za-z0-9_./:=,@%+${}-]+)*")
 
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
+_EXPANDED = re.compile(r"[$~`]")
 _OPERATORS = frozenset(";&|()\n")
 _HARMLESS = re.compile(r"\$\([^()\n]*\)|\d*>&\d+|&>")  # a substitution, a redirection
 
@@ -52,4 +53,6 @@ def as_exec(command: str) -> str:
     first = next((word for word in words if not _ASSIGNMENT.match(word)), None)
     if first is None or first in _ITS_OWN:
         return command
+    if any(_EXPANDED.search(word) for word in assigned):
+        return command  # the shell takes one after the other, and `~` for a home: `env` does not
     return f"exec env {command}" if assigned and words[0] == assigned[0] else f"exec {command}"

@@ -45,6 +45,8 @@ def test_its_variables_go_with_it() -> None:
         "one\ntwo",
         "server 'without end",
         "A=1",
+        "A=1 B=$A server",
+        "DATA=~/data server",
         "",
     ],
 )
