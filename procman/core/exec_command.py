@@ -43,6 +43,7 @@ def as_exec(command: str) -> str:
     lexer = shlex.shlex(_HARMLESS.sub(" x ", command), posix=True, punctuation_chars=";&|()\n")
     lexer.whitespace = " \t"
     lexer.commenters = ""
+    lexer.whitespace_split = True
     try:
         words = list(lexer)
     except ValueError:
