@@ -160,8 +160,7 @@ def _port_order(types: Mapping[str, ProcessType], has_router: bool) -> list[str]
 
 def _formation(settings: Settings, types: list[str], asked: Sequence[str]) -> dict[str, int]:
     """The quantities to start with: what was asked for, but for `release` and the excepted."""
-    text = settings.text("concurrency")
-    quantities = dict.fromkeys(types, 1) if text is None else parse_formation(text, types)
+    quantities = _quantities(settings, types)
     chosen = _known(asked, types) if asked else types
     left_out = _known(settings.words("except"), types)
     formation = {
@@ -176,6 +175,18 @@ def _formation(settings: Settings, types: list[str], asked: Sequence[str]) -> di
             hint=f"the Procfile has: {', '.join(types)}",
         )
     return formation
+
+
+def _quantities(settings: Settings, types: list[str]) -> dict[str, int]:
+    text, found = settings.text("concurrency"), settings.find("concurrency")
+    if text is None or found is None:
+        return dict.fromkeys(types, 1)
+    try:
+        return parse_formation(text, types)
+    except InputError as error:
+        if found[1].startswith("--"):
+            raise  # it was typed just now
+        raise InputError(f"{found[1]}: {error.message}", hint=error.hint) from None
 
 
 def _known(words: Sequence[str], types: Collection[str]) -> Sequence[str]:
