@@ -257,9 +257,9 @@ class _Run:
             }
             desk = Desk(supervisor, boots, self._describe, preboot=self._app.preboot)
             control = Control(desk, streams)
-            async with (
-                control.serving(door, self._home.socket_path),
+            async with (  # the router first: who is told that web is up may ask it
                 fronted(supervisor, self._blueprint, self._hub, self._last_lines) as web,
+                control.serving(door, self._home.socket_path),
                 self._following(supervisor, web),
             ):
                 if self._companion is not None:
