@@ -257,11 +257,12 @@ class _Run:
             }
             desk = Desk(supervisor, boots, self._describe, preboot=self._app.preboot)
             control = Control(desk, streams)
-            async with (  # the router first: who is told that web is up may ask it
+            async with (
+                control.serving(door, self._home.socket_path) as answer,
                 fronted(supervisor, self._blueprint, self._hub, self._last_lines) as web,
-                control.serving(door, self._home.socket_path),
                 self._following(supervisor, web),
             ):
+                answer()  # who is told that web is up may ask the router, which listens now
                 if self._companion is not None:
                     await self._companion.watch(supervisor, self._describe)
                 await supervisor.over.wait()

@@ -35,19 +35,23 @@ class Control:
         self._tasks: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
-    async def serving(self, door: socket.socket, path: str) -> AsyncIterator[None]:
-        """Serve who comes through the door until the block ends; then every connection is closed,
-        and the door.
+    async def serving(self, door: socket.socket, path: str) -> AsyncIterator[Callable[[], None]]:
+        """Serve who comes through the door, from the call of what this gives until the block ends;
+        then every connection is closed, and the door. Who comes before the call waits for it.
         """
+
+        def begin() -> None:
+            task = asyncio.create_task(self._accept(door))
+            self._tasks.add(task)
+
         with door:
-            accepting = asyncio.create_task(self._accept(door))
             try:
-                yield
+                yield begin
             finally:
                 close_door(path)
-                for task in (accepting, *self._tasks):
+                for task in self._tasks:
                     task.cancel()
-                await asyncio.gather(accepting, *self._tasks, return_exceptions=True)
+                await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
