@@ -9,19 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from procman.cli.options import app_root, common_options
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from procman.runtime.slug_pack import Progress
 
 DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
-root_option = click.option(
-    "-d",
-    "--root",
-    type=DIRECTORY,
-    default=".",
-    help="The app's directory.  Default: the current one.",
-)
 
 
 @click.group(short_help="Build and look into slugs.")
@@ -33,7 +28,6 @@ def slug() -> None:
 
 
 @slug.command(short_help="Pack the app into a slug.")
-@root_option
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Copy it to this file."
 )
@@ -46,7 +40,16 @@ def slug() -> None:
     help="A directory with bin/detect and bin/compile; several run in turn.",
 )
 @click.option("--git", metavar="REF", help="Pack this commit instead of the working tree.")
-def build(root: Path, output: Path | None, buildpacks: tuple[Path, ...], git: str | None) -> None:
+@common_options
+@click.pass_context
+def build(
+    ctx: click.Context,
+    /,
+    output: Path | None,
+    buildpacks: tuple[Path, ...],
+    git: str | None,
+    **options: object,
+) -> None:
     """Pack the app into a slug below .procman/slugs and print its id.
 
     Left out: .git, .procman, .env* and what .slugignore names, which is read as git reads a
@@ -56,7 +59,7 @@ def build(root: Path, output: Path | None, buildpacks: tuple[Path, ...], git: st
     from procman.runtime.slug_file import write_out
     from procman.runtime.slug_store import SlugStore
 
-    store = SlugStore(root)
+    store = SlugStore(app_root(ctx, options))
     order = Order(git=git, buildpacks=tuple(pack.absolute() for pack in buildpacks))
     try:
         with progress_bar("Compressing") as progress:
@@ -70,11 +73,14 @@ def build(root: Path, output: Path | None, buildpacks: tuple[Path, ...], git: st
 
 
 @slug.command(short_help="Show what a slug is and holds.")
-@root_option
 @click.argument("file")
 @click.option("-n", "--number", default=10, show_default=True, help="How many of the files.")
 @click.option("--json", "as_json", is_flag=True, help="Print the metadata as JSON.")
-def inspect(root: Path, file: str, number: int, as_json: bool) -> None:
+@common_options
+@click.pass_context
+def inspect(
+    ctx: click.Context, /, file: str, number: int, as_json: bool, **options: object
+) -> None:
     """Verify the slug FILE, and show its metadata, its size and its largest files.
 
     FILE may also be the beginning of a slug's id.
@@ -83,7 +89,7 @@ def inspect(root: Path, file: str, number: int, as_json: bool) -> None:
     from procman.runtime.slug_file import find, largest, look_into
     from procman.runtime.slug_store import SlugStore
 
-    metadata, contents = look_into(find(SlugStore(root), file))
+    metadata, contents = look_into(find(SlugStore(app_root(ctx, options)), file))
     if as_json:
         click.echo(metadata.to_json(), nl=False)
         return
@@ -108,27 +114,30 @@ def inspect(root: Path, file: str, number: int, as_json: bool) -> None:
 
 
 @slug.command(short_help="Unpack a slug.")
-@root_option
 @click.argument("file")
 @click.argument("directory", type=click.Path(path_type=Path))
-def extract(root: Path, file: str, directory: Path) -> None:
+@common_options
+@click.pass_context
+def extract(ctx: click.Context, /, file: str, directory: Path, **options: object) -> None:
     """Verify the slug FILE and unpack its app into DIRECTORY, which must be new or empty."""
     from procman.runtime.slug_file import extract, find
     from procman.runtime.slug_store import SlugStore
 
+    store = SlugStore(app_root(ctx, options))
     with progress_bar("Extracting") as progress:
-        count = extract(find(SlugStore(root), file), directory, progress)
+        count = extract(find(store, file), directory, progress)
     click.echo(f"{count} entries in {directory}", err=True)
 
 
 @slug.command("list", short_help="List the app's slugs.")
-@root_option
 @click.option("--json", "as_json", is_flag=True, help="Print the metadata as JSON.")
-def list_slugs(root: Path, as_json: bool) -> None:
+@common_options
+@click.pass_context
+def list_slugs(ctx: click.Context, /, as_json: bool, **options: object) -> None:
     """List the slugs below .procman/slugs, the newest first."""
     from procman.runtime.slug_store import SlugStore, summary
 
-    slugs = SlugStore(root).all()
+    slugs = SlugStore(app_root(ctx, options)).all()
     if as_json:
         click.echo("[" + ",\n".join(one.to_json().rstrip() for one in slugs) + "]")
         return
@@ -137,7 +146,6 @@ def list_slugs(root: Path, as_json: bool) -> None:
 
 
 @slug.command(short_help="Delete slugs that no release needs.")
-@root_option
 @click.option(
     "--keep",
     metavar="N",
@@ -146,7 +154,9 @@ def list_slugs(root: Path, as_json: bool) -> None:
     show_default=True,
     help="Keep the slugs of this many releases.",
 )
-def prune(root: Path, keep: int) -> None:
+@common_options
+@click.pass_context
+def prune(ctx: click.Context, /, keep: int, **options: object) -> None:
     """Delete the slugs that the last releases do not need, and list them.
 
     Kept as well are the newest slug and those that dynos run from.
@@ -156,7 +166,7 @@ def prune(root: Path, keep: int) -> None:
     from procman.runtime.overlay import Copies
     from procman.runtime.slug_store import SlugStore, summary
 
-    store = SlugStore(root)
+    store = SlugStore(app_root(ctx, options))
     kept = kept_slugs(Ledger(store).read(), keep) | {one.id for one in store.all()[:1]}
     for one in store.prune(kept):
         click.echo(summary(one))

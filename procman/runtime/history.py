@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from procman.core.history import KEPT, ROTATE_AT, file_name, first_line_of
 from procman.core.style import for_history
+from procman.runtime.dot_procman import NAME, make_dot_procman
 from procman.runtime.loghub import Source
 
-HOME = ".procman"  # in the app's root; git never sees it
 READ_SIZE = 256 * 1024
 
 
 def log_directory(root: str) -> str:
     """Where the history of the app in `root` lies."""
-    return os.path.join(root, HOME, "log")
+    return os.path.join(root, NAME, "log")
 
 
 def first_lines(directory: str) -> list[int]:
@@ -39,7 +39,7 @@ class History:
     def __init__(self, root: str, on_trouble: Callable[[str], None]) -> None:
         self.on_write: Callable[[], None] = _nothing
         self._on_trouble = on_trouble
-        self._home = os.path.join(root, HOME)
+        self._root = root
         self._directory = log_directory(root)
         self._file: int | None = None
         self._first = 0  # the number of the open file's first line
@@ -116,9 +116,8 @@ class History:
         self._mend()
 
     def _open(self, first: int) -> None:
-        os.makedirs(self._home, mode=0o700, exist_ok=True)
+        make_dot_procman(self._root)
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
-        _ignore_in_git(self._home)
         path = os.path.join(self._directory, file_name(first))
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._first = first
@@ -168,18 +167,5 @@ def count_lines(file: int) -> int:
     return lines
 
 
-def _ignore_in_git(home: str) -> None:
-    path = os.path.join(home, ".gitignore")
-    try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        return
-    os.write(file, b"*\n")
-    os.close(file)
-
-
 def _nothing() -> None:
     """Nobody follows."""
-
-
-__all__: Sequence[str] = ["HOME", "History", "count_lines", "first_lines", "log_directory"]

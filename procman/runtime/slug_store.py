@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from procman.core.slug import Metadata, is_digest, size_text
 from procman.errors import SlugError
+from procman.runtime.dot_procman import NAME, make_dot_procman
 from procman.runtime.scratch import TRASH, Claim, claimed, discard, sweep
 from procman.runtime.slug_expand import expand, verify
 
@@ -31,15 +32,13 @@ if TYPE_CHECKING:
 
     from procman.runtime.slug_pack import Progress
 
-HOME = ".procman"
-
 
 class SlugStore:
     """The slugs of the app in `root`."""
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root).absolute()
-        self.home = self.root / HOME
+        self.home = self.root / NAME
         self.slugs = self.home / "slugs"
         self.expansions = self.home / "expanded"
         self.copies = self.home / "copies"
@@ -49,10 +48,7 @@ class SlugStore:
     def prepare(self) -> None:
         """Make the home, private to its owner and invisible to git."""
         try:
-            self.home.mkdir(mode=0o700, exist_ok=True)
-            ignore = self.home / ".gitignore"
-            if not ignore.exists():
-                ignore.write_text("*\n", encoding="ascii")
+            make_dot_procman(str(self.root))
             self.slugs.mkdir(mode=0o700, exist_ok=True)
         except OSError as problem:
             raise SlugError(f"cannot write in {self.home}: {problem.strerror}") from None

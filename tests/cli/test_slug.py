@@ -142,6 +142,5 @@ def test_what_goes_wrong_is_an_error_of_procmans(
 
 def test_wrong_calls_are_clicks_to_tell(app: Path) -> None:
     """Exit status 2."""
-    assert call("build", "-d", app / "nowhere").exit_code == 2
     assert call("build", "-b", app / "Procfile").exit_code == 2
     assert call("extract", "x").exit_code == 2

@@ -1,0 +1,286 @@
+"""Slugs, releases, deploys, rollbacks and `git push`, as a user has them."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import Sandbox
+from tests.end_to_end.release_app import PROCFILE, WEB, ReleaseApp, release_app
+from tests.end_to_end.web import Load
+
+
+@pytest.fixture
+def app(sandbox: Sandbox) -> ReleaseApp:
+    return release_app(sandbox)
+
+
+def releases(app: ReleaseApp) -> list[dict[str, object]]:
+    found = json.loads(app.done("releases", "--json"))
+    assert isinstance(found, list)
+    return found
+
+
+# --- deploy and rollback ---
+
+
+def test_a_deploy_moves_the_running_app_over_and_loses_no_request(app: ReleaseApp) -> None:
+    """Web under load; workers follow; a rollback is one more release; the status is true."""
+    text = app.done("deploy", "-m", "the first")
+    assert "-----> Running release phase...\nreleasing\n" in text
+    assert "Deploying app... done, v1" in text
+    site = app.start()
+    assert site.get() == (200, "100 top-secret")
+    with Load(site, 2) as load:
+        app.commit(101)
+        assert "done, v2" in app.done("deploy")
+        assert site.get() == (200, "101 top-secret")
+        assert "Rolling back app to v1... done, v3" in app.done("rollback")
+        assert site.get() == (200, "100 top-secret")
+        load.until_answered(2)
+    assert {answer[0] for answer in load.answers} == {200}
+    for release in ("v1", "v2", "v3"):
+        site.app.until(f"works {release}\n")
+    assert [one["status"] for one in releases(app)] == ["succeeded"] * 3
+    assert site.row()["release"] == "v3"
+    site.stop()
+
+
+@pytest.mark.parametrize("how", ["release phase", "boot"])
+def test_what_fails_is_not_live_and_the_old_one_stays(app: ReleaseApp, how: str) -> None:
+    """Status 1, the reason, and not one request lost."""
+    app.done("deploy")
+    site = app.start()
+    if how == "boot":
+        app.sandbox.write("web.py", "import nothing_of_that_name\n")
+    else:
+        app.sandbox.write("bad", "")
+    app.commit(101)
+    with Load(site, 2) as load:
+        status, text = app.procman("deploy")
+        load.until_answered(2)
+    assert status == 1
+    why = "web.1 did not come up" if how == "boot" else "the release phase of v2 failed"
+    assert why in text
+    assert set(load.answers) == {(200, "100 top-secret")}
+    assert [one["status"] for one in releases(app)] == ["failed", "succeeded"]
+    assert site.row()["release"] == "v1"
+    site.stop()
+
+
+def test_types_come_and_go_with_a_release(app: ReleaseApp) -> None:
+    """And come back with the rollback."""
+    app.done("deploy")
+    site = app.start()
+    app.sandbox.write("Procfile", f"web: {WEB}\nclock: echo ticks; exec sleep 9999\n")
+    app.commit(101)
+    app.done("deploy")
+    assert site.get() == (200, "101 top-secret")
+    shown = json.loads(site.done("ps", "--json"))
+    assert [one["dyno"] for one in shown["dynos"]] == ["web.1", "clock.1"]
+    app.done("rollback")
+    shown = json.loads(site.done("ps", "--json"))
+    assert [one["dyno"] for one in shown["dynos"]] == ["web.1", "worker.1"]
+    site.stop()
+
+
+def test_each_dyno_has_a_copy_of_its_own_that_goes_with_it(app: ReleaseApp) -> None:
+    """What one writes no other sees, nor the next boot, nor a one-off; nothing is left of it."""
+    app.done("deploy")
+    site = app.start("-c", "worker=2")
+    site.app.until("works v1", 2)
+    site.done("restart", "worker.1", "--wait")
+    site.app.until("works v1", 3)
+    site.stop()
+    for dyno in ("worker.1", "worker.2"):
+        assert "mine" in site.app.lines(dyno)
+    text = app.done("run", "--release", "ls; cat lib.py; touch new; echo $PROCMAN_RELEASE")
+    assert "mine" not in text
+    assert text.splitlines()[-2:] == ["VERSION = 100", "v1"]
+    assert not (app.root / "new").exists()
+    app.done("slug", "prune")
+    assert list((app.root / ".procman" / "copies").iterdir()) == []
+    assert str(app.root) not in Path("/proc/self/mountinfo").read_text()
+
+
+def test_secrets_stay_with_the_user(app: ReleaseApp, tmp_path: Path) -> None:
+    """Not in a slug, not in what is printed; the ledger is the user's alone."""
+    said = app.done("deploy") + app.done("releases") + app.done("releases", "--json")
+    app.done("slug", "build", "-o", str(tmp_path / "app.tgz"))
+    with tarfile.open(tmp_path / "app.tgz") as slug:
+        assert not [name for name in slug.getnames() if ".env" in name]
+    assert "top-secret" not in said
+    assert (app.root / ".procman").stat().st_mode & 0o777 == 0o700
+    assert (app.root / ".procman" / "releases.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+def test_an_app_that_runs_from_its_directory_runs_on(app: ReleaseApp) -> None:
+    """The deploy says so."""
+    port = app.sandbox.procman("start", "-p", "auto")
+    port.until("works")
+    assert "The app runs from its directory" in app.done("deploy")
+    app.done("stop", "--wait")
+
+
+# --- git push ---
+
+
+def test_a_push_deploys_or_is_refused_with_the_reason(app: ReleaseApp) -> None:
+    """Over a real git: the compile log comes to the pusher, the app moves over."""
+    assert "git push procman main" in app.done("git", "init")
+    pushed = app.git("push", "procman", "main")
+    assert pushed.returncode == 0, pushed.stderr
+    assert "remote: -----> Running release phase..." in pushed.stderr
+    assert "remote: Deploying app... done, v1" in pushed.stderr
+    site = app.start()
+    app.commit(101)
+    assert app.git("push", "procman", "main").returncode == 0
+    assert site.get() == (200, "101 top-secret")
+    app.sandbox.write("bad", "")
+    app.commit(102)
+    refused = app.git("push", "procman", "main")
+    assert refused.returncode == 1
+    assert "remote:  !     Push rejected: the release phase of v3 failed" in refused.stderr
+    assert "pre-receive hook declined" in refused.stderr
+    assert site.get() == (200, "101 top-secret")
+    (app.root / "bad").unlink()
+    app.sandbox.write("Procfile", f"{PROCFILE}web: twice\n")
+    app.commit(103)
+    refused = app.git("push", "procman", "main")
+    assert refused.returncode == 1
+    assert "Push rejected: Procfile:4: process type 'web' is defined twice" in refused.stderr
+    app.sandbox.write("Procfile", PROCFILE)
+    app.commit(104)
+    assert app.git("push", "procman", "main").returncode == 0
+    assert site.get() == (200, "104 top-secret")
+    site.stop()
+
+
+# --- slugs ---
+
+
+def test_the_same_tree_makes_the_same_bytes(app: ReleaseApp, tmp_path: Path) -> None:
+    """In another directory, at another time, by another user; and GNU tar reads them."""
+    first, second = tmp_path / "first.tgz", tmp_path / "second.tgz"
+    app.done("slug", "build", "-o", str(first))
+    other = tmp_path / "elsewhere" / "app"
+    shutil.copytree(app.root, other, ignore=shutil.ignore_patterns(".procman"))
+    for file in other.rglob("*"):
+        os.utime(file, (1, 1), follow_symlinks=False)
+    if os.geteuid() == 0:
+        os.chown(other, 65534, 65534)
+        for file in other.rglob("*"):
+            os.chown(file, 65534, 65534, follow_symlinks=False)
+    app.done("slug", "build", "-d", str(other), "-o", str(second))
+    assert first.read_bytes() == second.read_bytes()
+    listed = subprocess.run(["tar", "-tzf", first], capture_output=True, text=True, check=True)
+    assert sorted(listed.stdout.split()) == sorted(
+        ["./app/", "./app/.gitignore", "./app/Procfile", "./app/lib.py", "./app/web.py"]
+    )
+    assert "lib.py" in app.done("slug", "inspect", str(first))
+    app.done("slug", "extract", str(first), str(tmp_path / "out"))
+    assert (tmp_path / "out" / "web.py").read_bytes() == (app.root / "web.py").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "name", ["../out", "/etc/out", "./app/../../out", "./app/link/out"], ids=str
+)
+def test_a_slug_that_leads_out_is_refused_and_nothing_is_written(
+    app: ReleaseApp, tmp_path: Path, name: str
+) -> None:
+    """By every command that would unpack it."""
+    evil = tmp_path / "evil.tgz"
+    with tarfile.open(evil, "w:gz") as archive:
+        app_directory = tarfile.TarInfo("./app")
+        app_directory.type, app_directory.mode = tarfile.DIRTYPE, 0o755
+        archive.addfile(app_directory)
+        if "link" in name:
+            link = tarfile.TarInfo("./app/link")
+            link.type, link.linkname = tarfile.SYMTYPE, "../../.."
+            archive.addfile(link)
+        archive.addfile(tarfile.TarInfo(name))
+    for command in (
+        ["slug", "extract", str(evil), str(tmp_path / "to")],
+        ["deploy", "--slug", evil],
+    ):
+        app.procman(*map(str, command))
+    assert not [path for path in tmp_path.rglob("out") if path.is_file()]
+    assert not Path("/etc/out").exists()
+    assert releases(app) == [] or releases(app)[0]["status"] == "failed"
+
+
+def test_a_slug_that_was_altered_is_refused_by_its_checksum(app: ReleaseApp) -> None:
+    """Before anything is touched: the dynos that run stay."""
+    digest = app.done("slug", "build").splitlines()[-1]
+    file = app.root / ".procman" / "slugs" / f"{digest}.tgz"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.chmod(0o600)
+    file.write_bytes(data)
+    status, text = app.procman("deploy", "--slug", digest)
+    assert status == 1
+    assert "checksum" in text or "altered" in text or "corrupt" in text, text
+    file.write_bytes(data[: len(data) // 2])
+    assert app.procman("deploy", "--slug", digest)[0] == 1
+
+
+# --- kill -9 ---
+
+SEED = int(os.environ.get("PROCMAN_TEST_SEED", random.SystemRandom().randrange(10**6)))
+
+
+def test_killed_at_any_moment_the_next_command_finds_all_in_order(app: ReleaseApp) -> None:
+    """Build, deploy and rollback: no half release, no half slug, no copy or mount left."""
+    print(f"PROCMAN_TEST_SEED={SEED}")
+    chance = random.Random(SEED)
+    app.done("deploy")
+    app.commit(101)
+    app.done("deploy")
+    site = app.start()
+    for turn in range(12):
+        version = 200 + turn
+        command = chance.choice([["deploy"], ["rollback"], ["slug", "build"]])
+        app.commit(version)
+        running = app.sandbox.procman(*command)
+        _let_run(running.process.pid, chance.randrange(400))
+        os.killpg(running.process.pid, signal.SIGKILL)
+        running.finish()
+        told = releases(app)
+        assert {one["status"] for one in told[1:]} <= {"succeeded", "failed"}
+        assert [one["version"] for one in told] == list(range(len(told), 0, -1))
+        assert site.get()[0] == 200
+    app.commit(300)
+    app.done("deploy")
+    assert site.get() == (200, "300 top-secret")
+    site.stop()
+    app.done("slug", "prune")
+    home = app.root / ".procman"
+    for slug in (home / "slugs").glob("*.tgz"):
+        assert app.procman("slug", "inspect", slug.stem)[0] == 0
+    assert list((home / "copies").iterdir()) == []
+    assert str(app.root) not in Path("/proc/self/mountinfo").read_text()
+
+
+def _let_run(pid: int, ticks: int) -> None:
+    """Until the process has used so many milliseconds of a processor, or has ended: another moment
+    of its work for each, however busy the machine is.
+    """
+    while True:
+        try:
+            with open(f"/proc/{pid}/schedstat", encoding="ascii") as file:
+                used = int(file.read().split()[0]) / 1e6
+            with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+                if file.read().rpartition(")")[2].split()[0] == "Z":
+                    return
+        except OSError:
+            return
+        if used >= ticks:
+            return
