@@ -146,13 +146,14 @@ class _Run:
         for number in _ENDING:
             signal.signal(number, self._note_signal)
         guardian = Guardian(f"{COOKIE}={self._cookie}.")
-        orphans.become_subreaper()  # 2 ms, or each exit of a first boot has to search all of /proc
         boots = self._make_boots(guardian)
         try:
             refused = self._spawn_first(boots)
+            orphans.become_subreaper()
             door = self._open_door()
             self._begin_log(boots)
             self._import_while_showing(boots)
+            boots.follow()
             status = self._supervise(boots, refused, door)
         finally:
             for process in tuple(boots.by_pid.values()):  # only after an error of our own
@@ -171,13 +172,14 @@ class _Run:
         """Boot all that may boot at once; the facts of those that the system refused."""
         effects = self._fleet.scale(self._app.formation, time.monotonic())
         refused = []
-        for effect in effects:
-            match effect:
-                case Spawn(dyno, boot):
-                    if boots.spawn(dyno, boot) is None:
-                        refused.append(Exited(dyno, boot, CANNOT_EXECUTE))
-                case _:
-                    raise AssertionError(effect)  # nothing runs yet that could be signalled
+        with boots.guardian.told_at_once():
+            for effect in effects:
+                match effect:
+                    case Spawn(dyno, boot):
+                        if boots.spawn(dyno, boot) is None:
+                            refused.append(Exited(dyno, boot, CANNOT_EXECUTE))
+                    case _:
+                        raise AssertionError(effect)  # nothing runs yet that could be signalled
         return refused
 
     def _open_door(self) -> socket.socket:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from procman.core.lines import Cutter
+from procman.core.record import dataclass, field, replace
 from procman.errors import ProcmanError
 from procman.runtime import orphans
 from procman.runtime.guardian import Guardian
@@ -74,6 +74,17 @@ class Boots:
         self.by_pid[process.pid] = process
         self.by_dyno[dyno] = process
         return process
+
+    def follow(self) -> None:
+        """Look once for what left the first boots before orphans came to us. When there is nothing,
+        as nearly always, no exit has to search all of /proc for it.
+        """
+        if orphans.can_adopt():
+            from procman.runtime.tree import tree
+
+            escaped = set(orphans.marked(f"{self.cookie}.")) - set(tree(os.getpid()))
+            for process in self.by_pid.values():
+                process.is_followed = not escaped
 
     def _say_why_not(self, dyno: str, error: OSError | ProcmanError) -> None:
         reason = error.strerror if isinstance(error, OSError) else error.message

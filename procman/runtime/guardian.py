@@ -13,6 +13,8 @@ find what cleared its environment.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 # $1 is the cookie. Twenty rounds of a tenth of a second: what is forked while we kill is seen in
 # the next round, and a zombie that nobody reaps does not hold us for ever.
@@ -61,6 +63,20 @@ class Guardian:
         )
         os.close(reading)
         os.close(null)
+        self._held: list[bytes] | None = None
+
+    @contextmanager
+    def told_at_once(self) -> Iterator[None]:
+        """Tell it at the end of the block what is said in it: each line wakes it, and takes a
+        processor from the dynos that start. Until then the cookie alone finds them.
+        """
+        held: list[bytes] = []
+        self._held = held
+        try:
+            yield
+        finally:
+            self._held = None
+            self._tell(b"".join(held))
 
     def watch(self, group: int) -> None:
         """Kill this process group too when procman is gone."""
@@ -80,6 +96,9 @@ class Guardian:
             pass  # somebody killed it, and it is reaped already
 
     def _tell(self, line: bytes) -> None:
+        if self._held is not None:
+            self._held.append(line)
+            return
         try:
             os.write(self._pipe, line)
         except BrokenPipeError:
