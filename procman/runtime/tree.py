@@ -13,7 +13,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from procman.core.record import dataclass
 
 IS_LINUX = sys.platform == "linux"
 
