@@ -66,12 +66,12 @@ class Redeployer:
             self._begin(self._follow_up(list(self._fleet.dynos)))
             self._hub.say("watching for changes")
             if self._web is not None and not self._blueprint.app.preboot:
-                self._web.router.gate = lambda: self._redeploys.is_undecided
+                self._web.router.holds = lambda: self._redeploys.is_undecided
             try:
                 yield
             finally:
                 if self._web is not None:
-                    self._web.router.gate = None
+                    self._web.router.holds = None
                 self._redeploys.close()
                 for story in self._stories:
                     story.cancel()

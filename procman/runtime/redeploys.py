@@ -111,10 +111,6 @@ class Redeploys:
         """The Procfile or the settings changed."""
         self._types = types
 
-    def began(self) -> None:
-        """A restart or a deploy began that was not decided here."""
-        self._debounce.began()
-
     def spawned(self) -> None:
         """The processes of a start, a restart or a redeploy were spawned."""
         self._self_writing.spawned(self._loop.time())

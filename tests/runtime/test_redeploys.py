@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+
+import pytest
 
 from procman.core.watch_rules import Subject, TypeGlobs
 from procman.runtime.redeploys import MANY, Decision, Redeploys
@@ -58,7 +61,7 @@ class App:
     async def at_once(self, *last: str) -> AsyncIterator[None]:
         """What is written in here is one decision on however slow a machine: a redeploy is said to
         be under way until the `last` paths were noticed."""
-        self.redeploys.began()
+        self.redeploys._debounce.began()
         yield
         noticed: set[str] = set()
         while not noticed >= set(last):
@@ -239,5 +242,36 @@ def test_a_save_before_everything_is_learnt_counts(tmp_path: Path) -> None:
         made.write("app.py", "2")
         assert (await made.decision()).paths == ("app.py",)
         made.redeploys.close()
+
+    run(story)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system tells when it likes")
+def test_a_save_is_known_of_before_anybody_could_ask(tmp_path: Path) -> None:
+    """From the call that saved, without a turn of the loop, until it is decided."""
+
+    async def story() -> None:
+        async with app(tmp_path) as made:
+            for number in range(50):
+                before = made.redeploys.is_undecided
+                made.write("app.py", str(number))
+                assert (before, made.redeploys.is_undecided) == (False, True)
+                await made.decision()
+
+    run(story)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system tells when it likes")
+def test_who_waits_for_what_turns_out_to_be_no_save_is_told(tmp_path: Path) -> None:
+    """An ignored file, and one that is as it was."""
+
+    async def story() -> None:
+        (tmp_path / "app.py").write_text("1")
+        async with app(tmp_path) as made:
+            for path in ("x.log", "app.py"):
+                made.write(path, "1")
+                while made.redeploys.is_undecided:
+                    await made.decided.wait()
+                    made.decided.clear()
 
     run(story)

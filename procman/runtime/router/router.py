@@ -53,7 +53,7 @@ class Router:
         self.stamp = b""  # … the time of day: what ends the head of a request
         self.closing = False
         # Whether requests are to wait, though a dyno could answer them: it may be out of date.
-        self.gate: Callable[[], bool] | None = None
+        self.holds: Callable[[], bool] | None = None
         self.clients: set[Client] = set()
         self.loop: asyncio.AbstractEventLoop
         self._supervision = supervision
@@ -162,7 +162,7 @@ class Router:
         table = self._table
         if not table.in_flight:
             self._supervision.wake()
-        if self.gate is not None and self.gate():
+        if self.holds is not None and self.holds():
             self._park(exchange, now, is_held=True)
             return
         entry = table.lease(now, exchange.avoid)
@@ -191,7 +191,7 @@ class Router:
         self._parking.forget(exchange)
 
     def _serve_parked(self) -> None:
-        if self._parking and self.gate is not None and self.gate():
+        if self._parking and self.holds is not None and self.holds():
             self._set_alarm(is_held=True)
             return
         now = self.loop.time()
