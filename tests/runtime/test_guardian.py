@@ -70,6 +70,22 @@ def test_it_kills_the_groups_that_it_was_told_of(guardian: Guardian) -> None:
     assert process.wait(PATIENCE) == -signal.SIGKILL
 
 
+def test_what_it_is_told_at_once_it_knows_as_well(guardian: Guardian) -> None:
+    """In one piece at the end, in the order in which it was said."""
+    processes = [sleeper() for _ in range(3)]
+    try:
+        with guardian.told_at_once():
+            for process in processes:
+                guardian.watch(process.pid)
+            guardian.forget(processes[0].pid)
+        abandon(guardian)
+        wait_for_end(guardian)
+        assert processes[0].poll() is None
+        assert [process.wait(PATIENCE) for process in processes[1:]] == [-signal.SIGKILL] * 2
+    finally:
+        kill(processes[0])
+
+
 def test_it_kills_what_bears_the_cookie(guardian: Guardian, cookie: str) -> None:
     """Whatever its group: a daemon has left it."""
     process = sleeper(cookie)
