@@ -8,11 +8,11 @@ out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
 from procman.core import dyno as machine
 from procman.core.dyno import Dyno, Effects, Fact, Policy, Restart, Say, Want
 from procman.core.exits import describe_exit
-from procman.core.record import dataclass, field, replace
 
 
 @dataclass(slots=True)

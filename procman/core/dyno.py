@@ -22,12 +22,12 @@ its state. Time is an argument, in seconds of a monotonic clock.
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import assert_never
 
 from procman.core.durations import format_duration
 from procman.core.exits import describe_exit
-from procman.core.record import dataclass, replace
 
 SIGTERM = 15
 

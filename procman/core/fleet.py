@@ -7,6 +7,7 @@ says when to call `tick`. It holds no process, no socket and no clock.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from procman.core import dyno as machine
@@ -14,7 +15,6 @@ from procman.core.beside import Beside
 from procman.core.dyno import Dyno, Effects, Exited, Fact, Policy, Say, State, Want
 from procman.core.exits import describe_exit, shell_status
 from procman.core.readiness import Readiness, Spawned
-from procman.core.record import dataclass, field, replace
 
 WEB = "web"  # the process type that the router, or the app's port, leads to
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from procman.core.record import dataclass
 from procman.errors import InputError
 
 LONGEST_NAME = 128

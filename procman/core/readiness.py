@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from procman.core.durations import parse_duration
-from procman.core.record import dataclass
 from procman.errors import InputError
 
 

@@ -7,11 +7,11 @@ getter of its kind, so that a wrong one is an error that names its origin, where
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from procman.core.durations import parse_duration
 from procman.core.formation import nearest
 from procman.core.readiness import Readiness, parse_readiness
-from procman.core.record import dataclass
 from procman.errors import InputError
 
 TRUE = ("1", "true", "yes", "on")

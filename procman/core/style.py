@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from procman.core.lines import put_prefix, tame
-from procman.core.record import dataclass
 
 SYSTEM = "procman"  # the source of our own lines
 

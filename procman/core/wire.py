@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from procman.core.record import dataclass
 from procman.errors import InputError, NotRunningError, ProcmanError, ProtocolError
 
 VERSION = 1

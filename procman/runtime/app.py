@@ -10,13 +10,12 @@ import importlib
 import os
 import select
 import signal
-import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
-from types import FrameType, ModuleType
-from typing import TYPE_CHECKING, Protocol, cast
+from types import FrameType
+from typing import TYPE_CHECKING, Protocol
 
 from procman.core.dyno import Exited, Spawn
 from procman.core.environment import COOKIE
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
 # The heavy imports, in pieces, so that output can be shown between them.
 _HEAVY = (
     "socket",
+    "ssl",
     "concurrent.futures",
     "asyncio",
     "procman.runtime.supervisor",
@@ -208,13 +208,11 @@ class _Run:
         processes = {process.output: process for process in boots.by_pid.values()}
         for descriptor in processes:
             poll.register(descriptor, select.POLLIN)
-        with _without_tls():
-            for name in _HEAVY:
-                importlib.import_module(name)
-                for descriptor, event in poll.poll(0):
-                    if event & select.POLLIN and not self._screen.is_full:
-                        source = self._blueprint.source(processes[descriptor].dyno)
-                        self._hub.take(source, descriptor)
+        for name in _HEAVY:
+            importlib.import_module(name)
+            for descriptor, event in poll.poll(0):
+                if event & select.POLLIN and not self._screen.is_full:
+                    self._hub.take(self._blueprint.source(processes[descriptor].dyno), descriptor)
 
     def _supervise(self, boots: Boots, refused: list[Exited], door: socket.socket) -> int:
         import asyncio
@@ -353,21 +351,6 @@ class _Run:
             self._screen.abandon()
         finally:
             self._is_closing = False
-
-
-@contextmanager
-def _without_tls() -> Iterator[None]:
-    """Let asyncio do without ssl, as it does where Python has none: 2 MB and 3 ms for what nobody
-    here speaks. Whoever imports ssl itself still gets it (uvloop does).
-    """
-    if "ssl" in sys.modules:
-        yield
-        return
-    sys.modules["ssl"] = cast(ModuleType, None)  # the import system's own sign for "not to be had"
-    try:
-        yield
-    finally:
-        del sys.modules["ssl"]
 
 
 def _ends(app: App) -> Ends:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from procman.core.environment import dyno_environment
 from procman.core.fleet import WEB, ProcessType
 from procman.core.ports import dyno_port
 from procman.core.profile import in_slug
-from procman.core.record import dataclass, replace
 from procman.core.style import SYSTEM, Look, colour_of
 from procman.runtime.boots import cookie_of
 from procman.runtime.loghub import Source

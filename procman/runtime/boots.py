@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from procman.core.lines import Cutter
-from procman.core.record import dataclass, field, replace
 from procman.errors import ProcmanError
 from procman.runtime import orphans
 from procman.runtime.guardian import Guardian

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from procman.core.procfile import Procfile, parse_procfile
-from procman.core.record import dataclass
 from procman.core.settings import Settings, Table
 from procman.errors import InputError
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from procman.core.lines import Cutter
-from procman.core.record import dataclass, field
 from procman.core.style import SYSTEM
 
 READ_SIZE = 256 * 1024

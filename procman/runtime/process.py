@@ -6,10 +6,10 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from procman.core.exec_command import as_exec
-from procman.core.record import dataclass, field
 from procman.runtime.loghub import Source
 
 PIPE_SIZE = 256 * 1024  # a pipe holds 64 KiB by default: a larger one means fewer, larger reads

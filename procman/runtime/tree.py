@@ -13,8 +13,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-
-from procman.core.record import dataclass
+from dataclasses import dataclass
 
 IS_LINUX = sys.platform == "linux"
 
