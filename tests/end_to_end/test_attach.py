@@ -182,6 +182,7 @@ def test_the_window_size_follows(sandbox: Sandbox, terminal: OpenTerminal) -> No
     screen.until("window 90 30")
     screen.resize(40, 120)
     screen.until("window 120 40")
+    running.until("window 120 40")  # shown in both terminals, in no order
     screen.type(DETACH)
     assert screen.finish() == 0
     first = running.text.count("window")
