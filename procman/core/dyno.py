@@ -21,7 +21,6 @@ its state. Time is an argument, in seconds of a monotonic clock.
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import assert_never
@@ -309,6 +308,8 @@ def backoff(crashes: int, seed: str) -> float:
     if crashes <= 1:
         return 0.0
     longest = min(LONGEST_BACKOFF, 2.0 ** min(crashes - 2, 10))
+    import zlib  # first needed at a crash: a start does not load a library for it
+
     return longest * (1.0 - JITTER * (zlib.crc32(seed.encode()) / 2**32))
 
 

@@ -149,10 +149,9 @@ class _Run:
         boots = self._make_boots(guardian)
         try:
             refused = self._spawn_first(boots)
-            orphans.become_subreaper()
             door = self._open_door()
             self._begin_log(boots)
-            self._import_while_showing(boots)
+            self._prepare_while_showing(boots)
             boots.follow()
             status = self._supervise(boots, refused, door)
         finally:
@@ -203,16 +202,24 @@ class _Run:
         self._history = History(self._app.root, self._hub.say)
         self._hub.add(self._history)
 
-    def _import_while_showing(self, boots: Boots) -> None:
+    def _prepare_while_showing(self, boots: Boots) -> None:
+        """What takes milliseconds, in pieces, the first lines being shown between them."""
         poll = select.poll()
         processes = {process.output: process for process in boots.by_pid.values()}
         for descriptor in processes:
             poll.register(descriptor, select.POLLIN)
-        for name in _HEAVY:
-            importlib.import_module(name)
+
+        def show() -> None:
             for descriptor, event in poll.poll(0):
                 if event & select.POLLIN and not self._screen.is_full:
                     self._hub.take(self._blueprint.source(processes[descriptor].dyno), descriptor)
+
+        show()
+        orphans.become_subreaper()
+        show()
+        for name in _HEAVY:
+            importlib.import_module(name)
+            show()
 
     def _supervise(self, boots: Boots, refused: list[Exited], door: socket.socket) -> int:
         import asyncio
