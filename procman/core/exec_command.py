@@ -12,6 +12,9 @@ import re
 # Nearly all commands are such: one look, where reading a shell's words takes an import.
 _PLAIN = re.compile(r"([A-Za-z0-9_./-]+)(?: +[A-Za-z0-9_./:=,@%+${}-]+)*")
 
+# What no shell would change: no variable, no quote, no pattern, no home directory.
+_LITERAL = re.compile(r"exec((?: +[A-Za-z0-9_./:=,@%+-]+)+)")
+
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _EXPANDED = re.compile(r"[$~`]")
 _OPERATORS = frozenset(";&|()\n")
@@ -57,3 +60,11 @@ def as_exec(command: str) -> str:
     if any(_EXPANDED.search(word) for word in assigned):
         return command  # the shell takes one after the other, and `~` for a home: `env` does not
     return f"exec env {command}" if assigned and words[0] == assigned[0] else f"exec {command}"
+
+
+def literal_words(command: str) -> list[str]:
+    """The words of what `as_exec` made, where a shell would only look for the first one on PATH and
+    become it; none where it has more to do.
+    """
+    match = _LITERAL.fullmatch(command)
+    return [] if match is None else match[1].split()

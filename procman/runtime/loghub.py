@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -16,6 +17,10 @@ from procman.core.lines import Cutter
 from procman.core.style import SYSTEM
 
 READ_SIZE = 256 * 1024
+
+# A pipe holds 64 KiB, and is made to hold a whole read when it is found to be half full: fewer,
+# larger reads of those who write much, and 0.07 ms less of a boot for all others.
+HALF_FULL = 32 * 1024
 
 # After a leader's exit at most this much is read: a grandchild that writes without end must not
 # hold us. More than a pipe of ours can hold, so nothing that the dyno wrote is missed.
@@ -85,6 +90,8 @@ class LogHub:
             raise
         if not data:
             return False
+        if len(data) > HALF_FULL:
+            _give_room(descriptor)
         self._cut(source, data)
         return True
 
@@ -125,3 +132,15 @@ class LogHub:
         now = self._clock()
         for sink in self._sinks:
             sink.write(source, lines, now)
+
+
+def _give_room(pipe: int) -> None:
+    if sys.platform != "linux":
+        return
+    import fcntl
+
+    try:
+        if fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) < READ_SIZE:
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, READ_SIZE)
+    except OSError:
+        pass  # a terminal, or the user's share of pipe pages is used up: as it is it works as well

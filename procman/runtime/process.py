@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from procman.core.exec_command import as_exec
+from procman.core.exec_command import as_exec, literal_words
 from procman.runtime.loghub import Source
 
-PIPE_SIZE = 256 * 1024  # a pipe holds 64 KiB by default: a larger one means fewer, larger reads
 SHELL = "/bin/sh"
 HANDED_ON = 3  # where a child finds a socket that it is handed: SD_LISTEN_FDS_START
+
+FileAction = tuple[int, int, int] | tuple[int, int, str, int, int]  # of posix_spawn
 
 # Ignored signals survive exec, and Python ignores these two: children get the defaults back.
 _RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)
@@ -118,20 +119,14 @@ def spawn(dyno: str, boot: int, command: Command, watch: Watch) -> Process:
 def _spawn_on_pipe(dyno: str, boot: int, command: Command) -> Process:
     reading, writing = os.pipe()
     try:
-        _enlarge(writing)
-        pid = os.posix_spawn(
-            command.argv[0],
-            command.argv,
-            command.environment,
-            file_actions=[
+        pid = _launch(
+            command,
+            [
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_DUP2, writing, 1),
                 (os.POSIX_SPAWN_DUP2, writing, 2),
                 *_handed_on(command),
             ],
-            setsid=True,
-            setsigmask=(),
-            setsigdef=_RESTORED,
         )
     except BaseException:
         os.close(reading)
@@ -147,19 +142,14 @@ def _spawn_on_pty(dyno: str, boot: int, command: Command) -> Process:
     try:
         _set_up_terminal(terminal, command.window)
         if sys.platform == "linux":
-            pid = os.posix_spawn(
-                command.argv[0],
-                command.argv,
-                command.environment,
-                file_actions=[
+            pid = _launch(
+                command,
+                [
                     (os.POSIX_SPAWN_OPEN, 0, os.ttyname(terminal), os.O_RDWR, 0),
                     (os.POSIX_SPAWN_DUP2, 0, 1),
                     (os.POSIX_SPAWN_DUP2, 0, 2),
                     *_handed_on(command),
                 ],
-                setsid=True,
-                setsigmask=(),
-                setsigdef=_RESTORED,
             )
         else:
             pid = _fork_on_terminal(terminal, command)
@@ -172,7 +162,41 @@ def _spawn_on_pty(dyno: str, boot: int, command: Command) -> Process:
     return Process(dyno, boot, pid, main, is_pty=True, port=command.port)
 
 
-def _handed_on(command: Command) -> list[tuple[int, int, int]]:
+def _launch(command: Command, actions: list[FileAction]) -> int:
+    """The pid of the command's process, which leads a session of its own."""
+
+    def spawned(program: str, argv: list[str], environment: Mapping[str, str]) -> int:
+        return os.posix_spawn(
+            program,
+            argv,
+            environment,
+            file_actions=actions,
+            setsid=True,
+            setsigmask=(),
+            setsigdef=_RESTORED,
+        )
+
+    words = literal_words(command.argv[2]) if command.argv[:2] == [SHELL, "-c"] else []
+    program = _find(words[0], command.environment) if words else None
+    if program is not None:  # half the time to its first instruction: no shell to load before it
+        try:
+            return spawned(program, words, {**command.environment, "PWD": os.getcwd()})
+        except OSError:
+            pass  # a script without its interpreter's name, say: the shell knows, or says why not
+    return spawned(command.argv[0], command.argv, command.environment)
+
+
+def _find(word: str, environment: Mapping[str, str]) -> str | None:
+    """The program that a shell would become; None where it would say that there is none."""
+    if "/" in word:
+        places = [word]
+    else:
+        paths = environment["PATH"].split(":") if environment.get("PATH") else []
+        places = [os.path.join(path or ".", word) for path in paths]  # POSIX: none is this one
+    return next((p for p in places if os.access(p, os.X_OK) and os.path.isfile(p)), None)
+
+
+def _handed_on(command: Command) -> list[FileAction]:
     return [] if command.socket is None else [(os.POSIX_SPAWN_DUP2, command.socket, HANDED_ON)]
 
 
@@ -200,17 +224,6 @@ def _set_up_terminal(terminal: int, window: tuple[int, int] | None) -> None:
     termios.tcsetattr(terminal, termios.TCSANOW, attributes)
     if window is not None:
         termios.tcsetwinsize(terminal, window)
-
-
-def _enlarge(pipe: int) -> None:
-    if sys.platform != "linux":
-        return
-    import fcntl
-
-    try:
-        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
-    except OSError:
-        pass  # the user's share of pipe pages is used up: the default size works as well
 
 
 def send(process: Process, number: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from procman.core.exec_command import as_exec
+from procman.core.exec_command import as_exec, literal_words
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,25 @@ def test_its_variables_go_with_it() -> None:
 def test_any_other_is_left_as_it_is(command: str) -> None:
     """Its author places the `exec`."""
     assert as_exec(command) == command
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("server", ["server"]),
+        ("./bin/server  --port=80 a@b,c:d 50%", ["./bin/server", "--port=80", "a@b,c:d", "50%"]),
+        ("server -p $PORT", []),
+        ("server 'a b'", []),
+        ("server ~/x", []),
+        ("server *.py", []),
+        ("server >log", []),
+        ("server # comment", []),
+        ("A=1 server", ["env", "A=1", "server"]),
+        ("exec server", ["server"]),
+        ("echo x", []),
+        ("one; two", []),
+    ],
+)
+def test_words_are_literal_where_no_shell_would_change_them(command: str, words: list[str]) -> None:
+    """A shell would only look for the first one, and become it."""
+    assert literal_words(as_exec(command)) == words

@@ -6,8 +6,10 @@ import os
 import re
 import select
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -51,8 +53,14 @@ def boot() -> Iterator[Boot]:
     started: list[Process] = []
     keep_descriptors()
 
-    def start(command: str, *, pty: bool = False, window: tuple[int, int] | None = None) -> Process:
-        environment = {"PATH": "/usr/bin:/bin", "MARK": "1"}
+    def start(
+        command: str,
+        *,
+        pty: bool = False,
+        window: tuple[int, int] | None = None,
+        path: str = "/usr/bin:/bin",
+    ) -> Process:
+        environment = {"PATH": path, "MARK": "1"}
         plan = Command(shell_argv(command), environment, pty, window)
         process = spawn("web.1", 1, plan, Watched())
         started.append(process)
@@ -208,3 +216,46 @@ def test_standard_streams_that_were_closed_are_taken() -> None:
         finally:
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+@BOTH
+def test_a_literal_command_is_run_as_a_shell_would_run_it(
+    boot: Boot, pty: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its path from the app's root, with the root as PWD, whatever the caller's was."""
+    (tmp_path / "show").write_text('#!/bin/sh\necho "$0 $1 $PWD $MARK"\n')
+    (tmp_path / "show").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    assert read(boot("./show a=b", pty=pty)).strip() == f"./show a=b {tmp_path} 1"
+
+
+@pytest.mark.parametrize("path", ["", ":", "/nowhere::/usr/bin"])
+def test_a_path_of_nothing_is_this_directory(
+    boot: Boot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """As POSIX has it for PATH."""
+    (tmp_path / "uname").write_text("#!/bin/sh\necho ours\n")
+    (tmp_path / "uname").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    argv = ["/bin/sh", "-c", "uname -s"]
+    by_shell = subprocess.run(argv, env={"PATH": path}, stdout=subprocess.PIPE, check=True)
+    assert by_shell.stdout == b"ours\n"
+    assert read(boot("uname -s", path=path)) == "ours\n"
+
+
+def test_a_script_that_names_no_interpreter_is_the_shells(
+    boot: Boot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system refuses it, a shell runs it itself."""
+    (tmp_path / "show").write_text("echo ran\n")
+    (tmp_path / "show").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    assert read(boot("./show")) == "ran\n"
+
+
+def test_what_there_is_not_is_told_by_the_shell_with_its_status(boot: Boot) -> None:
+    """127, as everywhere."""
+    process = boot("no-such-program --at-all")
+    assert "no-such-program" in read(process)
+    _, status = os.waitpid(process.pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 127
