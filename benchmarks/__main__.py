@@ -13,6 +13,8 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
+from benchmarks.measure import unwind_on_sigterm
+
 # What makes each of them quick: to see that it works, not to be believed.
 QUICK: Mapping[str, Sequence[str]] = {
     "supervision": ["--quick"],
@@ -53,7 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             continue
         print(f"\n## {name}\n", flush=True)
         line = command(name, quick=given.quick, markdown=given.markdown)
-        if subprocess.run(line, check=False).returncode != 0:
+        with subprocess.Popen(line) as running:
+            try:
+                status = running.wait()
+            except BaseException:  # it ends its contestants
+                running.terminate()
+                raise
+        if status != 0:
             failed.append(name)
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
@@ -61,4 +69,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    unwind_on_sigterm()
     sys.exit(main())

@@ -14,7 +14,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 
-from benchmarks.measure import OURS, Aim, Metric, in_turn, show
+from benchmarks.measure import OURS, Aim, Metric, in_turn, show, unwind_on_sigterm
 from benchmarks.peers import Kind, procman, procman_venv, versions
 from benchmarks.runs import Run, child
 
@@ -94,4 +94,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    unwind_on_sigterm()
     main()

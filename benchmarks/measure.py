@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import statistics
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,6 +29,11 @@ class Spread:
     low: float  # the first quartile
     high: float  # the third
     least: float
+
+
+def unwind_on_sigterm() -> None:
+    """End the contestants too when somebody ends the benchmark: SIGTERM unwinds as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 def spread(samples: Sequence[float]) -> Spread:

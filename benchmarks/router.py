@@ -30,6 +30,7 @@ from pathlib import Path
 
 import uvloop
 
+from benchmarks.measure import unwind_on_sigterm
 from procman.core.routing import Backend, Outlook, Waiting
 from procman.runtime.router import Router
 
@@ -315,4 +316,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    unwind_on_sigterm()
     main()

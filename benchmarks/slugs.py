@@ -26,6 +26,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import TypeVar
 
+from benchmarks.measure import unwind_on_sigterm
 from procman.core.slug import MiB
 from procman.errors import SlugError
 from procman.runtime.overlay import Copies, Means
@@ -248,4 +249,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    unwind_on_sigterm()
     main()

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from benchmarks.lines import Verdict, check_lines
-from benchmarks.measure import Aim, Metric, note, show, take_turns
+from benchmarks.measure import Aim, Metric, note, show, take_turns, unwind_on_sigterm
 from benchmarks.peers import Kind, Peer, find_all, versions
 from benchmarks.runs import Run, child
 
@@ -240,4 +240,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    unwind_on_sigterm()
     main()

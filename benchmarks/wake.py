@@ -22,7 +22,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.measure import OURS, Aim, Failed, Metric, in_turn, note, show
+from benchmarks.measure import OURS, Aim, Failed, Metric, in_turn, note, show, unwind_on_sigterm
 from benchmarks.peers import Kind, Peer, procman, versions
 from benchmarks.runs import PATIENCE, Run, compiled
 from procman.errors import ProcmanError
@@ -218,4 +218,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    unwind_on_sigterm()
     main()

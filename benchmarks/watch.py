@@ -21,7 +21,17 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.measure import OURS, Aim, Failed, Metric, in_turn, note, show, take_turns
+from benchmarks.measure import (
+    OURS,
+    Aim,
+    Failed,
+    Metric,
+    in_turn,
+    note,
+    show,
+    take_turns,
+    unwind_on_sigterm,
+)
 from benchmarks.peers import Kind, Peer, cache, find_all, procman, versions
 from benchmarks.runs import Run, child
 from procman.errors import ProcmanError
@@ -205,4 +215,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    unwind_on_sigterm()
     main()
