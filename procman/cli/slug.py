@@ -169,7 +169,7 @@ def prune(ctx: click.Context, /, keep: int, **options: object) -> None:
     store = SlugStore(app_root(ctx, options))
     kept = kept_slugs(Ledger(store).read(), keep) | {one.id for one in store.all()[:1]}
     for one in store.prune(kept):
-        click.echo(summary(one))
+        click.echo(f"deleted {summary(one)}")
     Copies(store).sweep()
 
 

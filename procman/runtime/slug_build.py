@@ -107,13 +107,13 @@ def build(store: SlugStore, order: Order, log: Log, progress: Progress | None = 
 
 @contextmanager
 def _discarded(store: SlugStore, work: Path) -> Iterator[None]:
-    """Delete large trees late; the claim deletes the rest at once, config vars among it."""
-    try:
-        yield
-    finally:
-        for name in ("source", "app"):
-            if (work / name).exists():
-                discard(work / name, store.temporary)
+    """Delete large trees late; the claim deletes the rest at once, config vars among it. After a
+    failure it deletes all of it: the disk may be full.
+    """
+    yield
+    for name in ("source", "app"):
+        if (work / name).exists():
+            discard(work / name, store.temporary)
 
 
 def _source(root: Path, order: Order, log: Log, work: Path) -> tuple[Commit | None, Path, Rules]:

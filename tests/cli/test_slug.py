@@ -85,7 +85,7 @@ def test_prune_keeps_the_newest_and_what_releases_need(app: Path) -> None:
         digests.append(call("build", "-d", app).stdout.strip())
     release(app, digests[0])
     result = call("prune", "-d", app)
-    assert result.stdout.split()[0] == digests[1][:12]
+    assert result.stdout.split()[:2] == ["deleted", digests[1][:12]]
     left = json.loads(call("list", "-d", app, "--json").stdout)
     assert [one["id"] for one in left] == [digests[2], digests[0]]
     assert call("prune", "-d", app).stdout == ""
