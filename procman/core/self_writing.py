@@ -6,8 +6,8 @@ and sooner than people do, is put off: it is redeployed for once it was left alo
 20 … 600 s. Nothing is dropped, so that a person wrongly suspected gets the last save all the same.
 
 The limits are wide for what people write by hand (an editor that saves by itself meets a slow boot)
-and narrow for other files. A test that saves, waits for the answer and saves again, hundreds of
-times, must never be suspected: its saves come after the boot is up.
+and narrow for other files. A test that saves code, waits for the answer and saves again, hundreds
+of times, is never suspected: its saves come after the boot is up.
 """
 
 from __future__ import annotations

@@ -139,6 +139,7 @@ class _Run:
         self._history: History | None = None
         self._mover: Mover | None = None
         self._signals: list[int] = []
+        self._on_signal: Callable[[], None] = _nothing
         self._is_closing = False
 
     def run(self) -> int:
@@ -245,18 +246,16 @@ class _Run:
         async with Supervisor(self._fleet, boots, self._hub) as supervisor:
             for fact in refused:
                 supervisor.report(fact)
-            for number in _ENDING:
-                loop.add_signal_handler(number, self._end, supervisor, number)
+            # For the window, and so that asyncio's loop wakes for every signal, as uvloop's does.
+            loop.add_signal_handler(signal.SIGWINCH, self._pass_window_on, boots)
+            self._pass_window_on(boots)  # it may have changed since they were spawned
             self._screen.listen(
                 supervisor.intake.pause,
                 lambda: _call(loop, supervisor.intake.resume),
                 lambda error: _call(loop, lambda: self._end_gone(supervisor, error)),
             )
-            while self._signals:
-                self._end(supervisor, self._signals.pop(0))
-            if self._app.pty:
-                loop.add_signal_handler(signal.SIGWINCH, self._pass_window_on, boots)
-                self._pass_window_on(boots)  # it may have changed since they were spawned
+            self._on_signal = lambda: _call(loop, lambda: self._heed_signals(supervisor))
+            self._heed_signals(supervisor)
             followers = Followers()
             if self._history is not None:
                 self._history.on_write = followers.ring
@@ -276,9 +275,7 @@ class _Run:
                 if self._companion is not None:
                     await self._companion.watch(supervisor, self._describe)
                 await supervisor.over.wait()
-        for number in _ENDING:
-            loop.remove_signal_handler(number)
-            signal.signal(number, self._note_signal)
+        self._on_signal = _nothing
         return self._fleet.status or 0
 
     @asynccontextmanager
@@ -301,6 +298,11 @@ class _Run:
         if self._mover is None:
             self._mover = Mover(supervisor, self._blueprint, self._hub)
         await self._mover.serve(request, connection)
+
+    def _heed_signals(self, supervisor: Supervisor) -> None:
+        """End for each signal that was noted."""
+        while self._signals:
+            self._end(supervisor, self._signals.pop(0))
 
     def _end(self, supervisor: Supervisor, number: int) -> None:
         """The first signal asks everything to stop, the second kills."""
@@ -327,8 +329,13 @@ class _Run:
         supervisor.end(0 if broken else 1, "standard output is gone, stopping", kill=False)
 
     def _note_signal(self, number: int, _frame: FrameType | None) -> None:
-        """Before the loop runs and after it: remember; while the screen is emptied: give up."""
+        """Remember it for the loop, if one runs; while the screen is emptied: give up.
+
+        A handler of Python's, which runs once for a signal: uvloop (0.23) calls its own a second
+        time when a SIGCHLD came just before, and the second signal kills.
+        """
         self._signals.append(number)
+        self._on_signal()
         if self._is_closing:
             raise KeyboardInterrupt
 
@@ -374,6 +381,10 @@ def _without_tls() -> Iterator[None]:
         yield
     finally:
         del sys.modules["ssl"]
+
+
+def _nothing() -> None:
+    """Nobody listens."""
 
 
 def _ends(app: App) -> Ends:

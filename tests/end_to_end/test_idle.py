@@ -300,6 +300,7 @@ def test_the_app_can_be_stopped_while_its_dyno_sleeps(sandbox: Sandbox) -> None:
     require("gunicorn")
     for way in WAYS:
         site = way(sandbox)
+        assert site.get()[0] == 200  # on a shared socket, that alone tells that gunicorn has booted
         site.sleep()
         site.app.send(signal.SIGTERM)
         assert site.app.finish() == 143

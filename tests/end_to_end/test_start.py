@@ -104,6 +104,36 @@ def test_the_second_signal_kills_at_once(sandbox: Sandbox) -> None:
     assert not running.survivors()
 
 
+# Into the process of procman by Python's own door: with the first SIGCHLD comes a SIGTERM.
+SIGTERM_WITH_SIGCHLD = """
+import os, signal, sys
+if "start" in sys.orig_argv:
+    from procman.runtime.supervisor import Supervisor
+    seen = Supervisor._child_ended
+    def see_and_be_asked_to_end(self, number, frame):
+        seen(self, number, frame)
+        if not os.path.exists("asked"):
+            open("asked", "w").close()
+            os.kill(os.getpid(), signal.SIGTERM)
+    Supervisor._child_ended = see_and_be_asked_to_end
+"""
+
+
+@pytest.mark.parametrize("router", [True, False])
+def test_a_signal_that_comes_with_another_counts_once(sandbox: Sandbox, router: bool) -> None:
+    """uvloop tells its handlers twice of a signal that comes while it handles another."""
+    sandbox.write("sitecustomize.py", SIGTERM_WITH_SIGCHLD)
+    web = "web: trap 'sleep .2; echo done; exit 0' TERM; echo ready; while :; do sleep .1; done"
+    arguments = ("-p", "auto") if router else ("-p", "auto", "--no-router")
+    running = sandbox.start(web, *arguments, env={"PYTHONPATH": str(sandbox.root)})
+    running.until("ready")
+    assert sandbox.procman("ps").finish() == 0  # its loop runs
+    running.send(signal.SIGCHLD)
+    assert running.finish() == 143
+    assert "done" in running.lines("web.1")
+    assert "again" not in running.text
+
+
 @pytest.mark.parametrize(
     "command",
     [
