@@ -49,7 +49,7 @@ class Ends(Enum):
 
     BROKEN = "done, or broken as a whole"
     DONE = "done"  # who asks for what is broken sees its error page
-    ASKED = "never"  # the next save may boot what is broken, or done
+    ASKED = "never"  # the next save may boot what is done or broken; a smoke test tells of it
 
 
 @dataclass(slots=True)

@@ -388,7 +388,7 @@ def _nothing() -> None:
 
 
 def _ends(app: App) -> Ends:
-    if app.watch is not None:
+    if app.watch is not None or app.is_aside:
         return Ends.ASKED
     return Ends.BROKEN if app.front is None else Ends.DONE
 

@@ -81,7 +81,7 @@ class App:
     quiet: frozenset[str] = frozenset()
     fail_fast: bool = False
     screen: int = 1  # the descriptor where lines are shown
-    is_aside: bool = False  # a run beside the app's own: no lock of the app's, and no history
+    is_aside: bool = False  # beside the app's own: no lock, no history, and no end unasked
     released: Released | None = None
     plan_release: Callable[[Release, Released], App] | None = None
     watch: Watch | None = None

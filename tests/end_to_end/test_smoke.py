@@ -72,6 +72,18 @@ def test_a_broken_app_fails_with_1_and_its_cause(
     assert not running.survivors()
 
 
+def test_an_end_at_once_is_told_as_the_cause(sandbox: Sandbox) -> None:
+    """A program that ends before anybody looks; web may not, and a type that is done may."""
+    sandbox.write("Procfile", "web: true\n")
+    running = sandbox.procman("smoke", "--timeout", "20s", "--for", "0s")
+    assert running.finish() == 1
+    assert "FAIL web.1  finished: ended, status 0" in running.text
+    sandbox.write("Procfile", "job: true\n")
+    running = sandbox.procman("smoke", "--timeout", "20s", "--for", "0s")
+    assert running.finish() == 0
+    assert "ok   job.1  finished" in running.text
+
+
 def test_the_commands_status_is_the_tests_own(sandbox: Sandbox) -> None:
     """CI sees what the user's own tests say; a missing command is 127 … which is a failure of 1."""
     running = smoke(sandbox, "hello", "--for", "0s", "--", "sh", "-c", "exit 7")
