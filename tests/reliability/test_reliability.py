@@ -91,10 +91,15 @@ def tell(world: World, story: Sequence[Fault]) -> None:
 THREADS = 8  # of asyncio's pool and the house-keeper of copies, which come when they are first used
 
 
-def seeds() -> list[int]:
-    """Those of this run."""
+def seeds() -> dict[str, int]:
+    """Those of this run by their tests' names, which all that run side by side must agree on."""
     given = os.environ.get(ENVIRONMENT)
-    return [int(given)] if given else [*FIXED, secrets.randbits(32)]
+    if given:
+        return {given: int(given)}
+    return {**{str(seed): seed for seed in FIXED}, "drawn": secrets.randbits(32)}
+
+
+SEEDS = seeds()
 
 
 @pytest.mark.parametrize("is_released", [False, True], ids=["directory", "release"])
@@ -106,7 +111,7 @@ def test_each_fault_leaves_the_app_as_it_was_asked_for(
     tell(world, [fault for fault in FAULTS if fault.is_possible(world)])
 
 
-@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize("seed", SEEDS.values(), ids=SEEDS.keys())
 def test_whatever_comes_in_whatever_order_what_was_promised_holds(
     new_world: NewWorld, seed: int
 ) -> None:
