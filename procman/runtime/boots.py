@@ -178,6 +178,12 @@ class Boots:
         if process.copy is not None:
             process.copy.close()
 
+    def is_running(self, process: Process) -> bool:
+        """Whether it does something just now, as far as the platform tells."""
+        from procman.runtime.tree import is_running
+
+        return is_running(process.pid)
+
     def strays(self, process: Process) -> list[int]:
         """Processes of a live boot that lost their parent, and so left its tree."""
         adopted = orphans.adopted({self.guardian.pid, *self.by_pid, *self.probes})

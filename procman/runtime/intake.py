@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import select
 
 from procman.runtime.boots import Boots
 from procman.runtime.loghub import LogHub
 from procman.runtime.process import Process
 
-# A pty's unfinished line is a prompt when nothing follows it for this long; a program that is
-# writing fills its line within a millisecond.
+# A pty's unfinished line is a prompt when nothing follows it for this long: a program that is
+# writing fills its line within a millisecond, if it has a processor. On a busy machine it may wait
+# long for one, and it is looked at again, up to the longest silence. Seconds.
 SILENCE = 0.1
+LONGEST_SILENCE = 2.0
 
 
 class Intake:
@@ -34,9 +37,7 @@ class Intake:
 
     def end(self, descriptor: int) -> None:
         """Read no more: all its writers are gone, or it is about to be closed."""
-        handle = self._silences.pop(descriptor, None)
-        if handle is not None:
-            handle.cancel()
+        self._end_silence(descriptor)
         if descriptor in self._reading:
             self._reading.discard(descriptor)
             self._loop.remove_reader(descriptor)
@@ -46,6 +47,7 @@ class Intake:
         self._paused = True
         for descriptor in self._reading:
             self._loop.remove_reader(descriptor)
+            self._end_silence(descriptor)  # who is not read is not silent
         self._reading.clear()
 
     def resume(self) -> None:
@@ -57,22 +59,39 @@ class Intake:
 
     def close(self) -> None:
         """Leave the loop."""
-        for handle in self._silences.values():
-            handle.cancel()
         self.pause()
 
     def _take(self, process: Process) -> None:
-        source = process.source
-        if not self._hub.take(source, process.output):
+        if not self._hub.take(process.source, process.output):
             self.end(process.output)  # the exit is on the way
         elif process.is_pty:
             self._expect_silence(process)
 
     def _expect_silence(self, process: Process) -> None:
-        source = process.source
-        handle = self._silences.pop(process.output, None)
+        self._end_silence(process.output)
+        if process.source.cutter.rest:
+            self._look_later(process, self._loop.time() + LONGEST_SILENCE)
+
+    def _look_later(self, process: Process, end: float) -> None:
+        timer = self._loop.call_later(SILENCE, self._look, process, end)
+        self._silences[process.output] = timer
+
+    def _look(self, process: Process, end: float) -> None:
+        """Nothing has come for a while: is it a prompt, or half of what is being written?"""
+        is_late = _is_readable(process.output)  # libuv looks at its timers before it reads
+        if is_late or (self._loop.time() < end and self._boots.is_running(process)):
+            self._look_later(process, end)
+        else:
+            del self._silences[process.output]
+            self._hub.flush(process.source)
+
+    def _end_silence(self, descriptor: int) -> None:
+        handle = self._silences.pop(descriptor, None)
         if handle is not None:
             handle.cancel()
-        if source.cutter.rest:
-            flush = self._loop.call_later(SILENCE, self._hub.flush, source)
-            self._silences[process.output] = flush
+
+
+def _is_readable(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))

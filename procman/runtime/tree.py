@@ -93,6 +93,13 @@ def state_of(pid: int) -> str | None:
     return None if fields is None else fields[_STATE].decode()
 
 
+def is_running(*roots: int) -> bool:
+    """Whether some process of the tree computes, waits for a processor to, or for a disk, rather
+    than for somebody; False where the platform does not tell (macOS calls sleepers running).
+    """
+    return IS_LINUX and any(state_of(pid) in ("R", "D") for pid in tree(*roots))
+
+
 def find_by_cookie(key: bytes, prefix: bytes) -> list[int]:
     """The pids whose environment holds KEY=PREFIX…, as far as we may read it, ours excepted."""
     if not IS_LINUX:

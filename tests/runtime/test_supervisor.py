@@ -14,7 +14,7 @@ from procman.core.dyno import Policy, Restart
 from procman.core.fleet import Fleet, ProcessType
 from procman.runtime.boots import Boots
 from procman.runtime.guardian import Guardian
-from procman.runtime.intake import SILENCE
+from procman.runtime.intake import LONGEST_SILENCE, SILENCE
 from procman.runtime.loghub import LogHub, Source
 from procman.runtime.process import Command, Process
 from procman.runtime.supervisor import Supervisor
@@ -39,6 +39,7 @@ class FakeBoots(Boots):
         self.is_pty = is_pty
         self.told: list[str] = []
         self.refuses = False
+        self.computes = False
         self.on_spawn: Callable[[str, int], None] = lambda dyno, boot: None
         self.on_signal: Callable[[str, int], None] = lambda dyno, number: None
         self.writers: dict[int, int] = {}
@@ -72,6 +73,10 @@ class FakeBoots(Boots):
                 self.exit(dyno, -signal.SIGKILL)
             else:
                 self.on_signal(dyno, number)
+
+    def is_running(self, process: Process) -> bool:
+        """Whether it computes, or wants to."""
+        return self.computes
 
     def exit(self, dyno: str, status: int) -> None:
         """The process ends; who calls tells the supervisor, as SIGCHLD would."""
@@ -254,6 +259,51 @@ def test_half_a_line_on_a_pty_is_shown_after_a_silence_and_only_then() -> None:
             return [str(found) for found in seen]
 
     assert run(story()) == ["False", "False", "True"]
+
+
+def test_half_a_line_of_a_process_that_runs_is_waited_for_but_not_for_ever() -> None:
+    """On a busy machine it waits for a processor to write the other half."""
+
+    async def story() -> tuple[str, str, bool]:
+        async with app("web", is_pty=True) as it:
+            it.boots.computes = True
+            it.scale(web=1)
+            it.boots.write("web.1", b"175")
+            await asyncio.sleep(LONGEST_SILENCE * 0.9)
+            it.boots.write("web.1", b"49\nworking ...")
+            await asyncio.sleep(LONGEST_SILENCE * 0.9)
+            whole = it.lines.text
+            await asyncio.sleep(LONGEST_SILENCE * 0.2)
+            shown = it.lines.text
+            await asyncio.sleep(3600.0)
+            return whole, shown, it.lines.text == shown
+
+    whole, shown, stays = run(story())
+    assert "web.1: 17549\n" in whole
+    assert "working" not in whole
+    assert "web.1: working ...\n" in shown
+    assert stays
+
+
+def test_half_a_line_that_was_read_before_a_sink_was_full_stays_half_until_it_has_room() -> None:
+    """Who is not read is not silent."""
+
+    async def story() -> tuple[str, str]:
+        async with app("web", is_pty=True) as it:
+            it.scale(web=1)
+            it.boots.write("web.1", b"175")
+            await asyncio.sleep(SILENCE * 0.5)
+            it.supervisor.intake.pause()
+            it.boots.write("web.1", b"49\n")
+            await asyncio.sleep(3600.0)
+            held = it.lines.text
+            it.supervisor.intake.resume()
+            await asyncio.sleep(SILENCE * 0.5)
+            return held, it.lines.text
+
+    held, text = run(story())
+    assert "175" not in held
+    assert "web.1: 17549\n" in text
 
 
 def test_half_a_line_on_a_pipe_waits_for_its_end() -> None:
