@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from procman.core.dyno import Effects
+from procman.core.dyno import Effects, backoff
 from procman.core.fleet import Phase
 from procman.core.moving import (
     Verdict,
@@ -26,7 +26,7 @@ from procman.core.moving import (
 )
 from procman.core.readiness import Spawned
 from procman.core.release import Status, find
-from procman.core.wire import Request, encode
+from procman.core.wire import Request, encode, error_answer
 from procman.errors import ProcmanError
 from procman.runtime.detach import PATIENCE, STEADY
 from procman.runtime.ledger import Ledger
@@ -53,15 +53,15 @@ class Mover:
     async def serve(self, request: Request, connection: socket.socket) -> None:
         """Move to the release of this name; the answer comes when it is up.
 
-        Raises ProcmanError when it is not, once the old one has its place again. An app that runs
-        from its working tree stays as it is: then the answer's release is null.
+        Or when it is not, and the old one has its place again. An app that runs from its working
+        tree stays as it is: then the answer's release is null. Raises ProcmanError.
         """
         loop = asyncio.get_running_loop()
         if self._blueprint.app.released is None:
             await loop.sock_sendall(connection, encode({"ok": True, "release": None}))
             return
+        name = request.text("name")
         async with self._lock:
-            name = request.text("name")
             old, quantities = self._blueprint.app, dict(self._fleet.formation)
             new = await asyncio.to_thread(self._plan, name)
             try:
@@ -70,11 +70,17 @@ class Mover:
                 await loop.sock_sendall(connection, encode(answer))
                 await _until_gone(connection)
                 await asyncio.to_thread(self._require_live, name)
-            except (ProcmanError, OSError) as problem:
+            except (ProcmanError, OSError) as error:
+                problem = error if isinstance(error, ProcmanError) else ProcmanError(str(error))
                 self._hub.say(f"{name} is not live: {problem}")
                 await self._move_back(old, quantities)
-                raise
-            self._hub.say(f"{name} is live")
+            else:
+                self._hub.say(f"{name} is live")
+                return
+            kept = self._blueprint.app
+        with suppress(ConnectionError):  # the asker may be gone
+            await loop.sock_sendall(connection, error_answer(problem))
+        await self._bring_back(kept)
 
     def _plan(self, name: str) -> App:
         """The app that runs now with what is the release's, its slug expanded."""
@@ -131,10 +137,7 @@ class Mover:
         take_over(self._supervisor, self._blueprint, old)
         now = self._supervisor.now
         effects = call_off(self._fleet, now)
-        web, others = (
-            [name for name in names if self._release_of(name) != _name(old)]
-            for names in movable(self._fleet)
-        )
+        web, others = self._elsewhere(old)
         gone = [name for name in tried.types if name not in old.types]
         changes = {name: quantities.get(name, 0) for name in {**old.types, **dict.fromkeys(gone)}}
         changes = {n: q for n, q in changes.items() if q != self._fleet.formation.get(n, 0)}
@@ -146,6 +149,30 @@ class Mover:
         with suppress(ProcmanError):
             await self._wait(numbers, effects)
         await forget(self._supervisor, self._blueprint, gone)
+
+    async def _bring_back(self, kept: App) -> None:
+        """Web dynos whose old release did not come up beside the new one, for want of room on the
+        disk, say: they run on, and are tried again as what crashes is, until there is another move.
+        """
+        tries = 1
+        while (web := self._elsewhere(kept)[0]) and self._fleet.phase is Phase.RUNNING:
+            tries += 1
+            await asyncio.sleep(backoff(tries, web[0]))
+            async with self._lock:
+                if self._blueprint.app is not kept:
+                    return
+                web = self._elsewhere(kept)[0]
+                numbers = newest(self._fleet, web)
+                with suppress(ProcmanError):
+                    await self._wait(numbers, self._fleet.preboot(web, self._supervisor.now))
+
+    def _elsewhere(self, app: App) -> tuple[list[str], list[str]]:
+        """The web dynos and the others that do not run what this app runs."""
+        web, others = (
+            [name for name in names if self._release_of(name) != _name(app)]
+            for names in movable(self._fleet)
+        )
+        return web, others
 
     async def _wait(self, before: Mapping[str, int], effects: Effects) -> None:
         """Perform, then wait until all are up and stay so; raises ProcmanError when not."""

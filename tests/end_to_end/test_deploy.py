@@ -76,6 +76,30 @@ def test_what_fails_is_not_live_and_the_old_one_stays(app: ReleaseApp, how: str)
     site.stop()
 
 
+def test_what_cannot_go_back_at_once_runs_on_and_goes_back_when_it_can(
+    app: ReleaseApp, tmp_path: Path
+) -> None:
+    """The new worker fails when web has moved, and the old web does not come up just then."""
+    obstacle = tmp_path / "obstacle"
+    app.sandbox.write("Procfile", PROCFILE.replace("web: ", f"web: test ! -e {obstacle} && "))
+    app.commit(100)
+    app.done("deploy")
+    site = app.start()
+    app.sandbox.write("Procfile", f"web: {WEB}\nworker: touch {obstacle}; exit 3\n")
+    app.commit(101)
+    with Load(site, 2) as load:
+        assert app.procman("deploy")[0] == 1
+        site.app.until("web.1 boot 3 did not come up, status 1; the old one stays")
+        assert site.row()["release"] == "v2"
+        obstacle.unlink()
+        site.app.until("is ready, boot", 2)  # the first was the way there
+        assert site.row()["release"] == "v1"
+        load.until_answered(2)
+    assert {answer[0] for answer in load.answers} == {200}
+    assert site.get() == (200, "100 top-secret")
+    site.stop()
+
+
 def test_types_come_and_go_with_a_release(app: ReleaseApp) -> None:
     """And come back with the rollback."""
     app.done("deploy")

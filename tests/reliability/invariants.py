@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from procman.core.release import Status, current
+from procman.core.release import Release, Status, current
 from procman.runtime.ledger import Ledger
 from procman.runtime.slug_expand import verify
 from procman.runtime.slug_store import SlugStore
-from tests.end_to_end.conftest import wait_for_end
+from tests.end_to_end.conftest import PATIENCE, wait_for_end
 from tests.end_to_end.test_stress import converse_to_the_end
 from tests.reliability.world import LOOKS, World
 
@@ -124,9 +125,15 @@ def require_whole_ledger(world: World) -> None:
         if release.slug is not None and release.status is Status.SUCCEEDED:
             verify(store.path_of(store.get(release.slug).id), release.slug)
     if world.is_released:
-        live = current(releases)
-        assert live is not None
-        assert {row["release"] for row in world.rows()} == {live.name}
+        require_running(world, current(releases))
+
+
+def require_running(world: World, live: Release | None) -> None:
+    """All dynos run the live release; one that could not go back to it goes when it can."""
+    assert live is not None
+    end = time.monotonic() + PATIENCE
+    while (found := {row["release"] for row in world.rows()}) != {live.name}:
+        assert time.monotonic() < end, f"{found}, and {live.name} is live"
 
 
 def require_whole_history(world: World) -> None:
