@@ -12,8 +12,12 @@ import os
 import re
 import stat
 import sys
+from typing import TYPE_CHECKING
 
 from procman.errors import ProcmanError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LONGEST_PATH = 107 if sys.platform == "linux" else 103  # bytes of a socket's: sockaddr_un, less NUL
 _ASIDE = re.compile(r"[0-9a-f]+-[0-9a-f]+\.([0-9]{1,9})\.lock")  # of a run beside an app
@@ -26,7 +30,7 @@ class Home:
         """With a suffix, those of a run beside the app's own."""
         status = os.stat(root)
         key = f"{status.st_dev:x}-{status.st_ino:x}{suffix}"
-        directory = runtime_directory(f"{key}.sock")
+        directory = runtime_directory(key)
         self.lock_path = os.path.join(directory, f"{key}.lock")
         self.socket_path = os.path.join(directory, f"{key}.sock")
         self._is_aside = bool(suffix)
@@ -37,7 +41,7 @@ class Home:
         """Take the app's lock and write `note` into it; the holder's note when it is taken."""
         if self._is_aside:
             _sweep(os.path.dirname(self.lock_path))
-        lock = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = _open_lock(self.lock_path)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -45,13 +49,17 @@ class Home:
             os.close(lock)
             return holder
         os.ftruncate(lock, 0)
-        os.write(lock, note.encode())
+        try:
+            os.write(lock, note.encode())
+        except OSError as error:
+            os.close(lock)
+            raise ProcmanError(f"cannot write {self.lock_path}: {error.strerror}") from None
         self._lock = lock
         return None
 
     def wait_until_free(self) -> None:
         """Until nobody runs the app: the kernel wakes us, also when its procman was killed."""
-        lock = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = _open_lock(self.lock_path)
         try:
             fcntl.flock(lock, fcntl.LOCK_SH)
         finally:
@@ -74,13 +82,20 @@ class Home:
         number = 1
         while True:
             path = f"{self._one_off_path}{number}"
-            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = _open_lock(path)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return number, lock
             except BlockingIOError:
                 os.close(lock)
                 number += 1
+
+
+def _open_lock(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ProcmanError(f"cannot write {path}: {error.strerror}") from None
 
 
 def _sweep(directory: str) -> None:
@@ -114,22 +129,67 @@ def _lives(pid: int) -> bool:
     return True
 
 
-def runtime_directory(socket: str) -> str:
-    """The user's own directory for a socket of this name, made 0700; ProcmanError when it is not
-    private. The first in which the whole path is not too long for a socket.
+def runtime_directory(key: str) -> str:
+    """The user's own directory for the files of this app, made 0700.
+
+    Where the app runs already, as the note in its lock says: a session's terminal has a directory
+    that a cron job and a `su` are not told of. Else the first that can be had and in which the
+    whole path is not too long for a socket. ProcmanError when it is not private, or there is none.
     """
-    base, name = os.environ.get("XDG_RUNTIME_DIR"), f"procman-{os.getuid()}"
-    places = [os.path.join(os.environ.get("TMPDIR", "/tmp"), name), os.path.join("/tmp", name)]
-    if base and os.path.isdir(base) and os.access(base, os.W_OK):
-        places.insert(0, os.path.join(base, "procman"))
-    short = (p for p in places if len(os.fsencode(os.path.join(p, socket))) <= LONGEST_PATH)
-    directory = next(short, places[-1])
-    os.makedirs(directory, mode=0o700, exist_ok=True)
-    status = os.lstat(directory)
-    private = status.st_uid == os.getuid() and not stat.S_IMODE(status.st_mode) & 0o077
-    if not stat.S_ISDIR(status.st_mode) or not private:
+    places = [p for p in _places() if len(os.fsencode(f"{p}/{key}.sock")) <= LONGEST_PATH]
+    for place in places:
+        if _has_note(f"{place}/{key}.lock") and _is_private(place):
+            return place
+    problem = ""
+    for place in places:
+        try:
+            os.mkdir(place, 0o700)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            problem = f": {place}: {error.strerror}"
+            continue
+        if _is_private(place):
+            return place
         raise ProcmanError(
-            f"{directory} is not a private directory of yours",
+            f"{place} is not a private directory of yours",
             hint="remove it, or set XDG_RUNTIME_DIR to a directory that only you can enter",
         )
-    return directory
+    raise ProcmanError(
+        f"there is no place for the app's lock and socket{problem}",
+        hint="set XDG_RUNTIME_DIR to a directory that only you can enter",
+    )
+
+
+def _places() -> Iterator[str]:
+    """Of the user's session, where there is one, and of all users; a relative path is nobody's."""
+    user = os.getuid()
+    for base in (os.environ.get("XDG_RUNTIME_DIR", ""), f"/run/user/{user}"):
+        if os.path.isabs(base) and _is_ours(base):  # `su` hands on that of who called it
+            yield os.path.join(base, "procman")
+    for base in (os.environ.get("TMPDIR", ""), "/tmp"):
+        if os.path.isabs(base):
+            yield os.path.join(base, f"procman-{user}")
+
+
+def _is_ours(base: str) -> bool:
+    try:
+        return os.stat(base).st_uid == os.getuid() and os.access(base, os.W_OK | os.X_OK)
+    except OSError:
+        return False
+
+
+def _is_private(directory: str) -> bool:
+    try:
+        status = os.lstat(directory)
+    except OSError:
+        return False
+    ours = status.st_uid == os.getuid() and not stat.S_IMODE(status.st_mode) & 0o077
+    return stat.S_ISDIR(status.st_mode) and ours
+
+
+def _has_note(lock: str) -> bool:
+    try:
+        return os.stat(lock).st_size > 0
+    except OSError:
+        return False
