@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import resource
 import select
 import signal
 import sys
@@ -30,7 +31,7 @@ from procman.runtime.guardian import Guardian
 from procman.runtime.home import Home
 from procman.runtime.last_lines import LastLines
 from procman.runtime.loghub import LogHub, Sink
-from procman.runtime.process import keep_descriptors, open_standard_streams
+from procman.runtime.process import keep_descriptors
 from procman.runtime.screen import Screen
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ _HEAVY = (
 # cut short, one that is stuck does not hold us until somebody kills us. Seconds.
 READER_PATIENCE = 5.0
 
+DESCRIPTORS = 32  # measured: 24 for an app that nobody asks anything; each dyno takes one more
+
 _ENDING = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
@@ -79,8 +82,8 @@ def start(app: App, companion: Companion | None = None) -> int:
 
     A `companion` goes with it while it runs.
     """
-    open_standard_streams()
     keep_descriptors()
+    _require_descriptors(sum(app.formation.values()))
     os.chdir(app.root)
     home = Home(app.root, f".{os.getpid()}" if app.is_aside else "")
     holder = home.acquire(f"{os.getpid()} {time.strftime('%Y-%m-%d %H:%M:%S')}")
@@ -95,6 +98,16 @@ def start(app: App, companion: Companion | None = None) -> int:
         return _Run(app, home, companion).run()
     finally:
         home.remove() if app.is_aside else home.release()
+
+
+def _require_descriptors(dynos: int) -> None:
+    """Without enough of them a start fails half-way, in the event loop's middle or a dyno's."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit < DESCRIPTORS + dynos:
+        raise ProcmanError(
+            f"only {limit} files may be open at once, and this app needs {DESCRIPTORS + dynos}",
+            hint="raise the limit with `ulimit -n 1024`",
+        )
 
 
 def _require_free_ports(app: App) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from procman.runtime.reserve import list_directory
+
 
 def open_descriptors(pid: int) -> Iterator[tuple[str, str]]:
     """The place in /proc and the target of each descriptor; none of a process that we may not see.
@@ -13,7 +15,7 @@ def open_descriptors(pid: int) -> Iterator[tuple[str, str]]:
     """
     directory = f"/proc/{pid}/fd"
     try:
-        names = os.listdir(directory)
+        names = list_directory(directory)
     except OSError:
         return  # ended just now, or another user's
     for name in names:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from procman.core.addresses import Bound
 from procman.runtime.descriptors import open_descriptors
+from procman.runtime.reserve import list_directory, read_file
 from procman.runtime.sock_diag import (
     CLOSE_WAIT,
     ESTABLISHED,
@@ -88,7 +89,7 @@ def holder_of(port: int) -> Holder | None:
     inodes = {row.inode for row in _rows(LISTEN, port=port)}
     if not inodes:
         return None
-    pids = sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
+    pids = sorted(int(name) for name in list_directory("/proc") if name.isdigit())
     for pid in pids:
         if any(inode in inodes for _, inode in _socket_inodes(pid)):
             return Holder(pid, _command(pid))
@@ -172,8 +173,7 @@ def _by_table(states: tuple[int, ...], port: int) -> Iterator[TcpSocket]:
     byte order."""
     for name, family in _TABLES:
         try:
-            with open(name, encoding="ascii") as file:
-                lines = file.read().splitlines()[1:]
+            lines = read_file(name).decode().splitlines()[1:]
         except FileNotFoundError:
             continue  # a kernel without IPv6
         for line in lines:

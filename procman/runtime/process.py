@@ -85,13 +85,6 @@ def shell_argv(command: str) -> list[str]:
     return [SHELL, "-c", as_exec(command)]
 
 
-def open_standard_streams() -> None:
-    """Make sure that 0, 1 and 2 are taken, or a pipe of ours could become a child's stdin."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
-
-
 def keep_descriptors() -> None:
     """Hand on to no dyno what our caller left open, a lock of a script or another's pipe."""
     for name in os.listdir("/dev/fd"):

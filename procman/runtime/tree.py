@@ -15,6 +15,8 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from procman.runtime.reserve import list_directory, read_file
+
 IS_LINUX = sys.platform == "linux"
 
 # Fields of /proc/PID/stat counted from the one after the name, which may hold spaces: proc(5).
@@ -54,10 +56,9 @@ def children(pid: int) -> list[int]:
     """The children of all threads of a process; none when it is gone (Linux)."""
     found: list[int] = []
     try:
-        for thread in os.listdir(f"/proc/{pid}/task"):
+        for thread in list_directory(f"/proc/{pid}/task"):
             try:
-                with open(f"/proc/{pid}/task/{thread}/children", "rb", buffering=0) as file:
-                    found += map(int, file.read().split())
+                found += map(int, read_file(f"/proc/{pid}/task/{thread}/children").split())
             except (FileNotFoundError, ProcessLookupError):
                 pass  # the thread ended just now
     except (FileNotFoundError, ProcessLookupError):
@@ -125,13 +126,12 @@ def _whole(descriptor: int) -> bytes:
 
 
 def _all_pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return [int(name) for name in list_directory("/proc") if name.isdigit()]
 
 
 def _stat(pid: int) -> list[bytes] | None:
     try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-            return file.read().rpartition(b")")[2].split()
+        return read_file(f"/proc/{pid}/stat").rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
 

@@ -19,11 +19,11 @@ from procman.runtime.process import (
     group_lives,
     keep_descriptors,
     kill_group,
-    open_standard_streams,
     send,
     shell_argv,
     spawn,
 )
+from procman.runtime.standard_streams import take_standard_streams
 
 PATIENCE = 60.0
 FOR_US = (1 << 31) - 1  # of the signals' bits; above are the C library's own and real-time ones
@@ -209,7 +209,7 @@ def test_standard_streams_that_were_closed_are_taken() -> None:
     if pid == 0:
         try:
             os.closerange(0, 3)
-            open_standard_streams()
+            take_standard_streams()
             names = [os.readlink(f"/proc/self/fd/{number}") for number in range(3)]
             inherited = all(os.get_inheritable(number) for number in range(3))
             os._exit(0 if names == [os.devnull] * 3 and inherited else 1)

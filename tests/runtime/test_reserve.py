@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from procman.runtime.descriptors import open_descriptors
 from procman.runtime.reserve import hold_one_back, list_directory, read_file
+from procman.runtime.tree import state_of, tree
 
 
 @pytest.fixture
@@ -41,3 +43,11 @@ def test_processes_can_be_looked_at_again_and_again_when_no_descriptor_is_left()
             read_file("/proc/self/there-is-none")
     with pytest.raises(OSError, match="Too many open files"):
         os.open(os.devnull, os.O_RDONLY)
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_tree_is_read_when_no_descriptor_is_left() -> None:
+    """Whether a dyno is ready is asked of its tree: the answer must not end the app."""
+    assert tree(os.getpid())[0] == os.getpid()
+    assert state_of(os.getpid()) == "R"
+    assert any(place.endswith("/0") for place, _ in open_descriptors(os.getpid()))
