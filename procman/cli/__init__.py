@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -37,6 +38,17 @@ COMMANDS = {
     "smoke": ("procman.cli.smoke", "smoke"),
     "check": ("procman.cli.check", "check"),
     "completion": ("procman.cli.completion", "completion"),
+}
+
+# What the machine has no more of, wherever that is found; and what helps.
+_EXHAUSTED = {
+    errno.EMFILE: "`ulimit -n` tells how many may be open at once, and raises it",
+    errno.ENFILE: None,
+    errno.ENOSPC: None,
+    errno.EDQUOT: None,
+    errno.ENOMEM: None,
+    errno.EAGAIN: "`ulimit -u` tells how many processes you may have",
+    errno.EROFS: None,
 }
 
 
@@ -99,6 +111,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         _silence_stdout()
         sys.exit(0)  # the reader has seen enough
+    except OSError as error:
+        if error.errno not in _EXHAUSTED:
+            raise
+        place = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        print_error(ProcmanError(f"{place}{error.strerror}", hint=_EXHAUSTED[error.errno]))
+        sys.exit(1)
     sys.exit(status if isinstance(status, int) else 0)
 
 

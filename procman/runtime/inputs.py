@@ -73,7 +73,12 @@ def _find_root(asked: str | None, procfile: str | None) -> str:
     if asked is None:
         inside = procfile is not None and procfile != STDIN
         asked = os.path.dirname(procfile or "") if inside else ""
-    root = os.path.realpath(asked or ".")
+    try:
+        root = os.path.realpath(asked or ".")
+    except FileNotFoundError:
+        raise InputError(
+            "the directory that you are in is gone", hint="`cd` to where it is now, or give -d"
+        ) from None
     if not os.path.isdir(root):
         raise InputError("no such directory", path=asked, hint="-d names the app's directory")
     return root
@@ -87,7 +92,7 @@ def _read_procfile(path: str, root: str, asked_root: str | None) -> Procfile:
         path = inside if os.path.exists(inside) or not os.path.exists(path) else path
     elif not os.path.exists(path):
         path = inside
-    shown = os.path.relpath(path)
+    shown = _shown(path)
     try:
         with open(path, "rb") as file:
             return parse_procfile(file.read(), shown)
@@ -117,7 +122,7 @@ def _read_env_file(
     """The bindings of earlier files and of this one, which may refer to them."""
     from procman.core.dotenv import parse_dotenv
 
-    shown = os.path.relpath(path)
+    shown = _shown(path)
     try:
         with open(path, "rb") as file:
             data = file.read()
@@ -126,6 +131,14 @@ def _read_env_file(
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", path=shown) from None
     return {**earlier, **parse_dotenv(data, shown, {**environ, **earlier})}
+
+
+def _shown(path: str) -> str:
+    """As it is seen from where we are, unless that is gone."""
+    try:
+        return os.path.relpath(path)
+    except FileNotFoundError:
+        return path
 
 
 def _read_tables(root: str) -> Sequence[Table]:

@@ -14,6 +14,7 @@ from types import TracebackType
 
 from procman.core.history import file_name
 from procman.core.recall import Selection, begins_before
+from procman.errors import ProcmanError
 from procman.runtime.history import READ_SIZE, count_lines, first_lines, log_directory
 
 
@@ -122,14 +123,17 @@ class Recall:
     def _open_newer(self, than: int) -> bool:
         """Open the files that came since; whether there were any."""
         before = len(self._files)
-        for first in first_lines(self._directory):
-            if first > than:
-                path = os.path.join(self._directory, file_name(first))
-                try:
-                    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-                except FileNotFoundError:
-                    continue  # rotated away just now
-                self._files.append((first, file))
+        try:
+            for first in first_lines(self._directory):
+                if first > than:
+                    path = os.path.join(self._directory, file_name(first))
+                    try:
+                        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                    except FileNotFoundError:
+                        continue  # rotated away just now
+                    self._files.append((first, file))
+        except PermissionError as error:
+            raise ProcmanError(f"{error.filename}: cannot be read: {error.strerror}") from None
         return len(self._files) > before
 
     def _drop_first(self) -> None:
