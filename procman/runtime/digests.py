@@ -11,6 +11,7 @@ from hashlib import blake2b
 from procman.runtime.tree import IS_LINUX
 
 UNKNOWN = b""  # equal to no digest
+NO_FILE = b"no file"  # a fifo or a socket, which a dyno may make anew in each boot
 _COARSE = 5  # CLOCK_REALTIME_COARSE: linux/time.h
 LARGE = 8 * 1024 * 1024  # bytes; a larger file is told by its inode, size and time
 
@@ -56,8 +57,10 @@ def _digest(place: str) -> bytes | None:
         return _of_link(place)
     try:
         status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):  # by a link, for directories themselves are not asked for
+            return b"%d %d" % (status.st_dev, status.st_ino)
         if not stat.S_ISREG(status.st_mode):
-            return b"no file"
+            return NO_FILE
         if status.st_size > LARGE:
             return b"%d %d %d" % (status.st_ino, status.st_size, status.st_mtime_ns)
         digest = blake2b(digest_size=16)
@@ -71,9 +74,11 @@ def _digest(place: str) -> bytes | None:
 
 
 def _of_link(place: str) -> bytes | None:
-    """Of what cannot be opened: a link that leads nowhere, a file that may not be read."""
+    """Of what cannot be opened: a link to nowhere, a file that may not be read, a socket."""
     try:
         status = os.lstat(place)
     except OSError:
         return None
+    if stat.S_ISSOCK(status.st_mode):
+        return NO_FILE
     return b"%d %d %d" % (status.st_ino, status.st_size, status.st_mtime_ns)

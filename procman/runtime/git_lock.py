@@ -1,5 +1,8 @@
 """Whether git is changing the working tree: it holds `index.lock` from before the first file that
 it writes until after the last, so that a checkout is one change however long it takes.
+
+The lock is the new index, and git fills it when the files are written. It may go on holding it:
+`git commit -a` does while the message is being written, and then saves are saves.
 """
 
 from __future__ import annotations
@@ -28,8 +31,9 @@ def find_git_lock(root: str) -> str | None:
 
 
 def is_held(lock: str) -> bool:
-    """Whether a git holds it now."""
+    """Whether a git holds it now, and has files still to write."""
     try:
-        return time.time() - os.stat(lock).st_mtime < STALE
+        status = os.stat(lock)
     except OSError:
         return False
+    return not status.st_size and time.time() - status.st_mtime < STALE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 from procman.runtime.digests import LARGE, UNKNOWN, read_baseline, read_digests, start_of_watching
@@ -39,6 +40,36 @@ def test_digests_tell_contents_and_nothing_else(tmp_path: Path) -> None:
     os.utime(tmp_path / "large", (1, 1))
     assert digests("b")["b"] != before["b"]
     assert digests("large")["large"] != before["large"]
+
+
+def test_a_link_that_leads_to_another_directory_is_another(tmp_path: Path) -> None:
+    """`ln -sfn v2 current`, which is how some deploy; files of the same content may lie there."""
+    make(tmp_path, "v1/app.py", "v2/app.py")
+
+    def digest_of_link_to(target: str) -> bytes | None:
+        (tmp_path / "current").unlink(missing_ok=True)
+        (tmp_path / "current").symlink_to(target)
+        return read_digests(["current"], str(tmp_path / "{}").format)["current"]
+
+    first = digest_of_link_to("v1")
+    assert first is not None
+    assert digest_of_link_to("v1") == first
+    assert digest_of_link_to("v2") != first
+
+
+def test_a_socket_or_a_fifo_made_anew_is_no_change(tmp_path: Path) -> None:
+    """A server makes its own in each boot; none is source code."""
+
+    def digests() -> dict[str, bytes | None]:
+        for path in ("socket", "fifo"):
+            (tmp_path / path).unlink(missing_ok=True)
+        os.mkfifo(tmp_path / "fifo")
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(os.path.relpath(tmp_path / "socket"))  # 108 bytes are a socket's limit
+        return read_digests(["socket", "fifo"], str(tmp_path / "{}").format)
+
+    assert digests() == digests()
+    assert None not in digests().values()
 
 
 def test_the_baseline_is_how_files_were_when_the_watching_began(tmp_path: Path) -> None:
