@@ -24,6 +24,7 @@ MAX_UNPACKED = 8 * 1024 * MiB - 1  # what a plain tar header can say of one file
 MAX_ENTRIES = 1_000_000  # a tree of node_modules has 300,000; a bomb of empty files has more
 MAX_PATH = 4096 - 256  # Linux's PATH_MAX, less room for where the tree is expanded
 MAX_NAME = 255  # NAME_MAX
+MAX_DEPTH = 400  # directories; rmtree and our own walks go down by recursion, of 1000 at most
 
 
 class Kind(Enum):

@@ -2,6 +2,7 @@
 
 An entry is refused that
 - has an absolute path, a `..`, a NUL, or a name no file system takes;
+- lies deeper than a tree can be walked and deleted;
 - is neither file, directory, symbolic link nor hard link (a device, a fifo, a sparse file);
 - carries a set-user-id or set-group-id bit;
 - lies below something that is no directory (such as an earlier symbolic link);
@@ -17,6 +18,7 @@ are made last, and an untrusted slug is read through once before anything is wri
 from __future__ import annotations
 
 from procman.core.slug import (
+    MAX_DEPTH,
     MAX_ENTRIES,
     MAX_NAME,
     MAX_PATH,
@@ -123,6 +125,8 @@ class SafeTree:
             raise _refused(path[:60] + b"...", f"has a path longer than {MAX_PATH} bytes")
         if len(path) > MAX_NAME and any(len(part) > MAX_NAME for part in path.split(b"/")):
             raise _refused(path[:60] + b"...", f"has a name longer than {MAX_NAME} bytes")
+        if path.count(b"/") > MAX_DEPTH:
+            raise too_deep(path)
 
     def _make_parents(self, path: bytes) -> None:
         parent = path.rpartition(b"/")[0]
@@ -194,6 +198,11 @@ def _parts(name: bytes) -> list[bytes]:
     if b".." in parts:
         raise _refused(name, "has '..' in its path")
     return parts
+
+
+def too_deep(path: bytes) -> SlugError:
+    """Of an entry below more directories than can be walked."""
+    return _refused(path[:60] + b"...", f"lies below more than {MAX_DEPTH} directories")
 
 
 def _refused(path: bytes, why: str, *, hint: str | None = None) -> SlugError:

@@ -7,7 +7,8 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from procman.core.slug import Kind, shown
+from procman.core.slug import MAX_DEPTH, Kind, shown
+from procman.core.slug_check import too_deep
 from procman.errors import SlugError
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def _walk(root: bytes, at: bytes, rules: Rules | None, result: Walk) -> None:
         if rules is not None and rules.excludes(path, is_directory=is_directory):
             continue
         if is_directory:
+            if path.count(b"/") > MAX_DEPTH:
+                raise too_deep(path)
             result.found.append(Found(path, Kind.DIRECTORY))
             _walk(root, path, rules, result)
         elif entry.is_symlink():

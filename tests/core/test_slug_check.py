@@ -42,6 +42,7 @@ MALICIOUS = {
     "a NUL": [file(b"./app/a\0b")],
     "a name longer than any": [file(b"./app/" + b"x" * 256)],
     "a path longer than any": [file(b"./app/" + b"x/" * 2000 + b"x")],
+    "more directories than can be walked": [file(b"./app/" + b"x/" * 500 + b"x")],
     "a character device": [file(b"./app/x", type=b"3")],
     "a block device": [file(b"./app/x", type=b"4")],
     "a fifo": [file(b"./app/x", type=b"6")],

@@ -185,6 +185,26 @@ def test_a_link_that_leaves_the_tree_is_refused(tmp_path: Path, target: str) -> 
         pack_to(tree, tmp_path / "s.tgz")
 
 
+@pytest.mark.parametrize("excluded", [False, True])
+def test_a_tree_too_deep_to_be_walked_is_refused_unless_it_is_left_out(
+    tmp_path: Path, excluded: bool
+) -> None:
+    """What went wrong in a loop that makes directories is told, not met by a crash."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    made = [tree / "loop" / "/".join(["d"] * depth) for depth in range(1000)]
+    for path in made:
+        path.mkdir()
+    if excluded:
+        (tree / ".slugignore").write_text("loop\n")
+        pack_to(tree, tmp_path / "s.tgz")
+    else:
+        with pytest.raises(SlugError, match=r"refused: loop/d.* lies below more than 400"):
+            pack_to(tree, tmp_path / "s.tgz")
+    for path in reversed(made):  # pytest cannot
+        path.rmdir()
+
+
 def test_a_tree_too_large_is_refused_while_it_is_packed(tmp_path: Path) -> None:
     """Not after a gigabyte has been written."""
     tree = grow(tmp_path / "tree")
