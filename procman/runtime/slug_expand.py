@@ -47,22 +47,29 @@ def digest_of(path: str | os.PathLike[str]) -> tuple[str, int]:
         raise SlugError(f"cannot read {os.fspath(path)}: {problem.strerror}") from None
 
 
-def verify(path: str | os.PathLike[str], digest: str) -> None:
-    """Raise SlugError unless the file at `path` is the very slug `digest`."""
+def verify(
+    path: str | os.PathLike[str], digest: str, *, named: str | os.PathLike[str] | None = None
+) -> None:
+    """Raise SlugError unless the file at `path` is the very slug `digest`; of a copy, `named` is
+    what it was called where it came from.
+    """
     found, _ = digest_of(path)
     if found != digest:
         raise SlugError(
-            f"{os.fspath(path)}: the slug is altered or truncated: its checksum is "
+            f"{os.fspath(named or path)}: the slug is altered or truncated: its checksum is "
             f"SHA256:{found[:12]}..., expected SHA256:{digest[:12]}..."
         )
 
 
-def survey(path: str | os.PathLike[str]) -> Survey:
-    """Read all of a slug and judge it; raises SlugError, and writes nothing."""
+def survey(path: str | os.PathLike[str], *, named: str | os.PathLike[str] | None = None) -> Survey:
+    """Read all of a slug and judge it; raises SlugError, and writes nothing. `named` as in
+    `verify`.
+    """
     safe = SafeTree()
     entries = []
     procfile = None
-    with _opened(path) as read:
+    name = os.fspath(named or path)
+    with _opened(path, name) as read:
         reader = TarReader(read)
         while (member := reader.next()) is not None:
             entry = safe.admit(member)
@@ -74,7 +81,7 @@ def survey(path: str | os.PathLike[str]) -> Survey:
         _read_out(read)
     safe.finish()
     if not entries:
-        raise SlugError(f"{os.fspath(path)}: not a slug: nothing in it is under ./{ROOT.decode()}/")
+        raise SlugError(f"{name}: not a slug: nothing in it is under ./{ROOT.decode()}/")
     return Survey(tuple(entries), safe.unpacked, safe.ignored, procfile)
 
 
@@ -96,7 +103,7 @@ def expand(
     except OSError as problem:
         raise _unwritable(problem, b"") from None
     try:
-        with _opened(path) as read:
+        with _opened(path, os.fspath(path)) as read:
             reader = TarReader(read)
             writer = _Writer(root, reader)
             while (member := reader.next()) is not None:
@@ -202,7 +209,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 @contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[Callable[[int], bytes]]:
+def _opened(path: str | os.PathLike[str], name: str) -> Iterator[Callable[[int], bytes]]:
     """Read the uncompressed tar, unpacking ahead in a thread; gzip's errors become SlugErrors."""
     from isal import igzip_threaded
 
@@ -212,9 +219,9 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Callable[[int], bytes]]:
         ) as tar:
             yield tar.read
     except (EOFError, zlib.error) as problem:
-        raise SlugError(f"{os.fspath(path)}: the slug is truncated or altered: {problem}") from None
+        raise SlugError(f"{name}: the slug is truncated or altered: {problem}") from None
     except OSError as problem:  # gzip.BadGzipFile is one
-        raise SlugError(f"{os.fspath(path)}: {problem.strerror or problem}") from None
+        raise SlugError(f"{name}: {problem.strerror or problem}") from None
 
 
 def _read_out(read: Callable[[int], bytes]) -> None:

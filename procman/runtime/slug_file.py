@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 def find(store: SlugStore, name: str) -> Path:
     """The file `name`, else the store's slug whose id begins so."""
     path = Path(name)
-    if path.exists():
+    if name and path.is_dir():
+        raise SlugError(f"{name} is a directory, and a slug is a file")
+    if name and path.exists():
         return path
     if name and not name.strip("0123456789abcdef"):
         return store.path_of(store.get(name).id)
-    raise SlugError(f"{name}: no such file")
+    raise SlugError(f"{name or 'a slug without a name'}: no such file")
 
 
 def metadata_beside(file: Path) -> Metadata | None:
@@ -99,11 +101,11 @@ def adopt(store: SlugStore, file: Path) -> Metadata:
         except OSError as problem:
             raise SlugError(f"cannot read {file}: {problem.strerror}") from None
         if beside is not None:
-            verify(copy, beside.id)
-            survey(copy)
+            verify(copy, beside.id, named=file)
+            survey(copy, named=file)
             return store.add(copy, beside)
         # Not expanded for it: deleting a tree makes ext4's next expansion several times slower.
-        procfile = survey(copy).procfile
+        procfile = survey(copy, named=file).procfile
         types = {} if procfile is None else parse_types(procfile)
         digest, size = digest_of(copy)
         return store.add(copy, describe(digest, size, types))

@@ -128,6 +128,8 @@ def test_a_terminal_gets_a_progress_bar_and_nothing_else_does(app: Path) -> None
     [
         (("inspect", "nothing.tgz"), SlugError),
         (("inspect", "abc"), SlugError),
+        (("inspect", ""), SlugError),
+        (("inspect", "."), SlugError),
         (("extract", "abc", "out"), SlugError),
         (("build", "--git", "nope"), InputError),
     ],

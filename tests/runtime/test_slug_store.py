@@ -162,6 +162,14 @@ def test_a_slug_that_is_not_what_its_metadata_say_is_not_taken_in(tmp_path: Path
         extract(tmp_path / "a.tgz", tmp_path / "out")
 
 
+def test_a_slug_that_is_not_taken_in_is_named_as_the_user_named_it(tmp_path: Path) -> None:
+    """Not the copy that was looked into, which is gone."""
+    file = tmp_path / "theirs.tgz"
+    file.write_bytes(b"no gzip")
+    with pytest.raises(SlugError, match=f"^{file}: "):
+        adopt(make_app(tmp_path / "app"), file)
+
+
 def test_a_failed_build_leaves_no_slug_and_no_rest(tmp_path: Path) -> None:
     """Neither temporary files."""
     store = make_app(tmp_path)
