@@ -5,15 +5,18 @@ its type is not restarted for it. Where nobody was caught, a file that changes a
 and sooner than people do, is put off: it is redeployed for once it was left alone for 5 s, then 10,
 20 … 600 s. Nothing is dropped, so that a person wrongly suspected gets the last save all the same.
 
-The limits are wide for what people write by hand (an editor that saves by itself meets a slow boot)
-and narrow for other files. A test that saves code, waits for the answer and saves again, hundreds
-of times, is never suspected: its saves come after the boot is up.
+The limits are wide for what people write by hand (an editor that saves by itself meets a slow boot;
+who looks for the right config var saves `.env` again and again) and narrow for other files. A test
+that saves code, waits for the answer and saves again, hundreds of times, is never suspected: its
+saves come after the boot is up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+
+from procman.core.watch_rules import shown_path
 
 FIRST_WAIT = 5.0
 LONGEST_WAIT = 600.0
@@ -48,15 +51,19 @@ class Notice:
     path: str
     by: str | None  # the dyno that was caught, or nobody
     boots: int
+    is_own: bool  # .env, the Procfile, the settings: no .gitignore makes these go unseen
 
     @property
     def message(self) -> str:
         """The log line."""
-        advice = f"if an app writes it, add {self.path} to .gitignore"
+        path = shown_path(self.path)
+        advice = f"if an app writes it, add {path} to .gitignore"
+        if self.is_own:
+            advice = "an app should not write what says how it runs"
         if self.by is not None:
-            return f"{self.by} writes {self.path} itself and is not restarted for it: {advice}"
+            return f"{self.by} writes {path} itself and is not restarted for it: {advice}"
         return (
-            f"{self.path} changed after each of the last {self.boots} starts: "
+            f"{path} changed after each of the last {self.boots} starts: "
             f"redeploying only when it is left alone; {advice}"
         )
 
@@ -130,18 +137,26 @@ class SelfWriting:
             history.wait = min(LONGEST_WAIT, history.wait * 2)
         return due
 
-    def judge(self, paths: Iterable[str], now: float, writers: Mapping[str, str]) -> Verdict:
-        """Which of the changed paths to redeploy for; `writers` are the dynos caught, by path."""
+    def judge(
+        self,
+        paths: Iterable[str],
+        now: float,
+        writers: Mapping[str, str],
+        own: Collection[str] = (),
+    ) -> Verdict:
+        """Which of the changed paths to redeploy for; `writers` are the dynos caught, by path, and
+        `own` the files that say how the app runs.
+        """
         go, notices = [], []
         for path in paths:
             by = writers.get(path)
             if by is not None:
-                notices.append(Notice(path, by, 0))
+                notices.append(Notice(path, by, 0, path in own))
             early = self._early.pop(path, not self._is_up)
             if path in self._put_off:
                 self._put_off[path] = now + self._files[path].wait
-            elif self._is_suspect(path, now, is_early=early):
-                notices.append(self._postpone(path, now))
+            elif self._is_suspect(path, now, is_early=early, is_own=path in own):
+                notices.append(self._postpone(path, now, is_own=path in own))
             else:
                 go.append(path)
         new = tuple(one for one in notices if (one.path, one.by) not in self._told)
@@ -149,8 +164,8 @@ class SelfWriting:
         spared = {path: writers[path] for path in go if path in writers}
         return Verdict(tuple(go), spared, new)
 
-    def _is_suspect(self, path: str, now: float, *, is_early: bool) -> bool:
-        limit = HAND if path.rpartition(".")[2].lower() in BY_HAND else OTHER
+    def _is_suspect(self, path: str, now: float, *, is_early: bool, is_own: bool) -> bool:
+        limit = HAND if is_own or path.rpartition(".")[2].lower() in BY_HAND else OTHER
         history = self._files.setdefault(path, _History())
         in_time = is_early or now - self._spawned <= limit.seconds
         if not in_time or history.boot < self._boot - 1:
@@ -163,7 +178,7 @@ class SelfWriting:
         too_often = limit.in_time is not None and history.in_a_row >= limit.in_time
         return in_time and (history.early_in_a_row >= limit.before_up or too_often)
 
-    def _postpone(self, path: str, now: float) -> Notice:
+    def _postpone(self, path: str, now: float, *, is_own: bool) -> Notice:
         history = self._files[path]
         self._put_off[path] = now + history.wait
-        return Notice(path, None, history.in_a_row)
+        return Notice(path, None, history.in_a_row, is_own)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from procman.core.gitignore import Patterns
+from procman.core.slug import shown
 
 NEVER = frozenset({".git", ".procman"})  # at any depth, and no `!` brings them back
 RULE_FILES = frozenset({".gitignore", ".slugignore"})
@@ -188,12 +189,16 @@ def _matcher(lines: Sequence[str]) -> Callable[[str], bool]:
 
 def summary(paths: Sequence[str]) -> str:
     """`app.py`, `app.py and lib.py`, `app.py and 2 more`: what a log line names."""
+    named = [shown_path(path) for path in paths[:2]]
     match len(paths):
         case 0:
             return "nothing"
-        case 1:
-            return paths[0]
-        case 2:
-            return f"{paths[0]} and {paths[1]}"
+        case 1 | 2:
+            return " and ".join(named)
         case many:
-            return f"{paths[0]} and {many - 1} more"
+            return f"{named[0]} and {many - 1} more"
+
+
+def shown_path(path: str) -> str:
+    """A path for the log: one line, whatever bytes it is made of."""
+    return shown(path.encode("utf-8", "surrogateescape"))

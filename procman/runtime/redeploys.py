@@ -18,6 +18,7 @@ from procman.runtime.git_lock import find_git_lock, is_held
 from procman.runtime.watcher import Changes, LimitReached, Watcher
 from procman.runtime.writers import open_for_writing, written_here
 
+OWN = frozenset({Subject.CONFIG, Subject.PROCFILE, Subject.SETTINGS})  # say how the app runs
 MANY = 50  # files; reading more of them would hold up the router, and goes to a thread
 
 
@@ -192,7 +193,9 @@ class Redeploys:
     def _judge(self, digests: Mapping[str, bytes | None], rested: tuple[str, ...]) -> None:
         changed = self._contents.changed(digests)
         self._self_writing.unchanged(digests.keys() - set(changed))
-        verdict = self._self_writing.judge(changed, self._loop.time(), self._writers(changed))
+        own = {path for path in changed if self._subjects.get(path, Subject.CODE) in OWN}
+        writers = self._writers(changed)
+        verdict = self._self_writing.judge(changed, self._loop.time(), writers, own)
         for notice in verdict.notices:
             self._say(f"warning: {notice.message}")
         paths = tuple(dict.fromkeys((*rested, *verdict.go)))

@@ -15,6 +15,7 @@ class Story:
         self.now = 0.0
         self.starts: list[float] = []
         self.messages: list[str] = []
+        self.own: set[str] = set()
 
     def start(self, boot_time: float = 0.1) -> None:
         self.rules.spawned(self.now)
@@ -28,7 +29,7 @@ class Story:
             self.rules.came_up()
         self.rules.seen([path])
         self.now += 0.03
-        verdict = self.rules.judge([path], self.now, writers or {})
+        verdict = self.rules.judge([path], self.now, writers or {}, self.own)
         self.messages += [notice.message for notice in verdict.notices]
         return verdict.go == (path,)
 
@@ -95,6 +96,22 @@ def test_a_file_written_after_each_boot_is_suspected_unless_people_write_such() 
         restarts += 1
         story.start()
     assert restarts == 5
+
+
+def test_who_looks_for_the_right_config_var_is_not_suspected() -> None:
+    """`.env` is no name that tells who writes it; that it says how the app runs does. One that is
+    written by the app is told so, without the advice to ignore it, which would not help."""
+    story = Story()
+    story.own = {".env"}
+    story.start()
+    for _ in range(20):
+        assert story.change(".env", after=1.0)
+        story.start()
+    assert story.messages == []
+    while story.change(".env", after=0.05):
+        story.start()
+    [message] = story.messages
+    assert ".gitignore" not in message
 
 
 def test_another_redeploy_in_between_breaks_the_row() -> None:

@@ -162,6 +162,7 @@ def test_a_type_with_an_empty_list_is_never_redeployed_for_a_file() -> None:
         (["a"], "a"),
         (["a", "b"], "a and b"),
         (["a", "b", "c"], "a and 2 more"),
+        (["two\nlines.py", "caf\udce9.py"], r"two\nlines.py and caf\xe9.py"),
     ],
 )
 def test_the_log_names_what_changed(paths: list[str], text: str) -> None:
