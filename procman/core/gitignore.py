@@ -29,24 +29,42 @@ _CLASSES = {
 }
 
 
+_TRIMMED = re.compile(r"((?:[^\\]|\\.)*?) *", re.DOTALL)  # git strips spaces alone, not `\ `
+BOM = "\ufeff".encode().decode("latin-1")
+
+
+def split_lines(text: str) -> list[str]:
+    """The lines of an ignore file as git tells them apart: by newlines, and a CR before one is not
+    part of the line. Nothing else that ends a line elsewhere does so here.
+    """
+    return [line.removesuffix("\r") for line in text.split("\n")]
+
+
 class Patterns:
-    """The lines of one ignore file."""
+    """The lines of one ignore file, each byte a character: git's `?` is a byte, and `[!a]` none of
+    the two that are an `é`.
+    """
 
     __slots__ = ("_rules",)
 
     def __init__(self, lines: Iterable[str]) -> None:
         """A line that is no pattern is passed over, as git does."""
-        self._rules = [rule for line in lines if (rule := _rule(line))][::-1]
+        self._rules = [rule for line in lines if (rule := _rule(_bytes(line)))][::-1]
 
     def excludes(self, path: str, *, is_directory: bool) -> bool | None:
         """True for ignored, False for taken back by `!`, None when no line speaks of it.
 
         `path` is relative to the file's directory, by slashes, without one at its end.
         """
+        path = _bytes(path)
         for rule in self._rules:
             if (is_directory or not rule.only_directories) and _speaks_of(rule.regex, path):
                 return rule.excludes
         return None
+
+
+def _bytes(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +79,14 @@ class Rule:
 def _rule(line: str) -> Rule | None:
     from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern  # 20 ms of imports
 
-    text = line.removeprefix("\ufeff")
-    if not text.endswith("\\ "):
-        text = text.rstrip()
+    text = line.removeprefix(BOM)
+    if (trimmed := _TRIMMED.fullmatch(text)) is not None:
+        text = trimmed[1]
     # The slash at the end says "a directory", not "and what is in it": `a/**/` is no `a/`.
     only_directories = text.endswith("/")
     text = _CLASS.sub(lambda found: _CLASSES.get(found[1], found[0]), text.removesuffix("/"))
+    if text[-1:].isspace() and not text.endswith("\\ "):
+        text = f"{text[:-1]}[{text[-1]}]"  # pathspec would strip it, git does not
     try:
         with warnings.catch_warnings():  # in `[[a]` Python expects sets of another day
             warnings.simplefilter("ignore", FutureWarning)

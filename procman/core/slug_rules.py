@@ -11,7 +11,7 @@ leaves `/test` in. Both are read here as their writers meant them.
 
 from __future__ import annotations
 
-from procman.core.gitignore import Patterns
+from procman.core.gitignore import Patterns, split_lines
 
 NEVER = frozenset({b".git", b".procman"})  # at any depth: submodules, nested apps
 SECRETS = b".env"  # and all that begins so: .env.production, .envrc
@@ -39,7 +39,7 @@ class Rules:
         self._names: dict[bytes, bool] = {}  # → whether directories alone are meant
         defaults = CONVENIENCES if conveniences else ()
         if slugignore is not None:
-            self._patterns = Patterns([*defaults, *slugignore.splitlines()])
+            self._patterns = Patterns([*defaults, *split_lines(slugignore)])
         else:
             self._names = {line.rstrip("/").encode(): line.endswith("/") for line in defaults}
 

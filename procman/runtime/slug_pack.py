@@ -134,7 +134,7 @@ def pack(
 def read_slugignore(root: bytes) -> str | None:
     """The text of the tree's own `.slugignore`, None where there is none."""
     try:
-        with open(os.path.join(root, b".slugignore"), encoding="utf-8-sig") as file:
+        with open(os.path.join(root, b".slugignore"), encoding="utf-8-sig", newline="") as file:
             return file.read()
     except FileNotFoundError:
         return None

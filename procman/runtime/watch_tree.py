@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from procman.core.gitignore import split_lines
 from procman.core.watch_rules import MADE_BY_TOOLS, Above, Subject, WatchRules
 
 
@@ -64,8 +65,8 @@ def all_files(root: str, rules: WatchRules) -> list[str]:
 def read_lines(path: str) -> list[str]:
     """The lines of an ignore file, in whatever encoding; none when there is no such file."""
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read().splitlines()
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return split_lines(file.read())
     except OSError:
         return []
 

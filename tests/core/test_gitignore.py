@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from procman.core.gitignore import Patterns
+from procman.core.gitignore import Patterns, split_lines
 
 HAS_GIT = shutil.which("git") is not None
 
@@ -70,17 +70,35 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def seen_by_git(root: Path, lines: list[str]) -> list[str]:
+def seen_by_git(root: Path, lines: list[str], end: str = "\n") -> list[str]:
     """The files that git would add; `check-ignore` is another thing, it knows no walk."""
-    (root / "patterns").write_text("\n".join(lines) + "\n", "utf-8")
+    (root / "patterns").write_bytes(("\n".join(lines) + end).encode())
     done = subprocess.run(
         ["git", "ls-files", "--others", "--exclude-from=patterns", "-z"],
         cwd=root,
         stdout=subprocess.PIPE,
-        text=True,
         check=True,
     )
-    return [path for path in done.stdout.split("\0")[:-1] if path != "patterns"]
+    return [path for path in done.stdout.decode().split("\0")[:-1] if path != "patterns"]
+
+
+ODD_LINES = ["a b\t", "a b \t ", "c\\ ", "c\\  ", "d\r", "d\x0be", "f\u2028g", "?", "[!a]", "é\\?"]
+ODD_FILES = ["a b", "a b\t", "c ", "c", "d", "d\x0be", "e", "f\u2028g", "g", "é", "é?", "d\r"]
+
+
+@pytest.mark.skipif(not HAS_GIT, reason="git is not installed")
+@pytest.mark.parametrize("end", ["\n", "\r\n", ""])
+@pytest.mark.parametrize("line", ODD_LINES)
+def test_odd_white_space_and_letters_of_two_bytes_mean_what_they_mean_to_git(
+    tmp_path: Path, line: str, end: str
+) -> None:
+    """What ends a line, what is stripped from it, and what `?` is."""
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    for file in ODD_FILES:
+        (tmp_path / file).touch()
+    seen = seen_by_git(tmp_path, [line], end)
+    patterns = Patterns(split_lines(line + end))
+    assert sorted(file for file in ODD_FILES if not ignored(patterns, file)) == sorted(seen)
 
 
 PART = st.sampled_from(["a", "b", "ab", "*", "a*", "*.py", "b.py", "**", "?", "[ab]", "[!a]"])
