@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from procman.cli.options import app_root, common_options
+from procman.cli.options import app_root, common_options, given
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,15 +55,17 @@ def build(
     Left out: .git, .procman, .env* and what .slugignore names, which is read as git reads a
     .gitignore.
     """
-    from procman.runtime.slug_build import Log, Order, build
+    from procman.cli.deploying import build_slug, config_vars_of, read_app
+    from procman.runtime.slug_build import Order
     from procman.runtime.slug_file import write_out
     from procman.runtime.slug_store import SlugStore
 
-    store = SlugStore(app_root(ctx, options))
-    order = Order(git=git, buildpacks=tuple(pack.absolute() for pack in buildpacks))
+    inputs = read_app(given(ctx, options))
+    store = SlugStore(inputs.root)
+    packs = tuple(pack.absolute() for pack in buildpacks)
+    order = Order(git=git, buildpacks=packs, config_vars=config_vars_of(inputs))
     try:
-        with progress_bar("Compressing") as progress:
-            made = build(store, order, Log(_say), progress)
+        made = build_slug(store, order)
         if output is not None:
             write_out(store, made, output)
             click.echo(f"       Written to {output}", err=True)
@@ -191,7 +193,3 @@ def progress_bar(label: str) -> Iterator[Progress | None]:
                 shown.close()
 
         yield progress
-
-
-def _say(text: str) -> None:
-    click.echo(text, nl=False, err=True)

@@ -43,6 +43,16 @@ def test_build_prints_the_id_alone_on_standard_output(app: Path, tmp_path: Path)
     assert facts["process_types"] == {"web": "python app.py"}
 
 
+def test_build_gives_a_buildpack_the_apps_config_vars(app: Path) -> None:
+    """As `deploy` does: what needs a token to install needs it here as well."""
+    (app / ".env").write_text("TOKEN=s3cret\n")
+    (app / "bin").mkdir()
+    for name, script in (("detect", ""), ("compile", 'cat "$3/TOKEN"')):
+        (app / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (app / "bin" / name).chmod(0o755)
+    assert "s3cret\n-----> Discovering" in call("build", "-d", app).stderr
+
+
 def test_inspect_shows_metadata_size_and_the_largest_files(app: Path, tmp_path: Path) -> None:
     """Of a file, and of a slug of the store by the beginning of its id."""
     digest = call("build", "-d", app, "-o", tmp_path / "app.tgz").stdout.strip()
