@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from procman.core.procfile import is_type_name
 from procman.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,7 +64,11 @@ def parse_release(text: str, *, path: str) -> Said:
             name, colon, command = line.strip().partition(":")
             if not colon or not command.strip():
                 raise InputError("expected 'type: command'", path=path, line=number)
-            types[_scalar(name)] = _scalar(command)
+            of_type = _scalar(name)
+            if not is_type_name(of_type):
+                problem = f"expected a name of letters, digits, - and _, got {of_type!r}"
+                raise InputError(problem, path=path, line=number)
+            types[of_type] = _scalar(command)
     return Said(types)
 
 

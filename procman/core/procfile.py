@@ -17,7 +17,13 @@ LONGEST_NAME = 128
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 ENTRY = re.compile(r"([A-Za-z0-9_-]+):\s*(.+)")
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
 EXAMPLE = "write `web: python app.py`"
+
+
+def is_type_name(text: str) -> bool:
+    """Whether a process type can be called so, wherever it is declared."""
+    return len(text) <= LONGEST_NAME and _NAME.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)

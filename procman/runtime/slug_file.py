@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from procman.core.procfile import is_type_name
 from procman.core.slug import Kind, Metadata, is_digest
 from procman.errors import SlugError
 from procman.runtime.scratch import Claim, sweep
@@ -101,6 +102,9 @@ def adopt(store: SlugStore, file: Path) -> Metadata:
         except OSError as problem:
             raise SlugError(f"cannot read {file}: {problem.strerror}") from None
         if beside is not None:
+            for name in beside.process_types:
+                if not is_type_name(name):  # it becomes a directory's, each dyno's copy
+                    raise SlugError(f"{file}: {name!r} is no name of a process type")
             verify(copy, beside.id, named=file)
             survey(copy, named=file)
             return store.add(copy, beside)

@@ -35,6 +35,8 @@ def test_default_process_types_are_read(text: str, types: dict[str, str]) -> Non
         "default_process_types: [web]\n",
         "default_process_types:\n  - web\n",
         "default_process_types:\n  web:\n",
+        "default_process_types:\n  'rake task': rake\n",
+        "default_process_types:\n  ../up: x\n",
     ],
 )
 def test_other_yaml_is_an_error_that_names_the_line(text: str) -> None:

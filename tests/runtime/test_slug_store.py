@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -168,6 +169,15 @@ def test_a_slug_that_is_not_taken_in_is_named_as_the_user_named_it(tmp_path: Pat
     file.write_bytes(b"no gzip")
     with pytest.raises(SlugError, match=f"^{file}: "):
         adopt(make_app(tmp_path / "app"), file)
+
+
+def test_a_slug_with_a_type_that_no_procfile_could_have_is_not_taken_in(tmp_path: Path) -> None:
+    """Its name would become part of a path."""
+    store = make_app(tmp_path / "one")
+    slug = replace(build_one(store), process_types={"../../web": "x"})
+    write_out(store, slug, tmp_path / "a.tgz")
+    with pytest.raises(SlugError, match="no name of a process type"):
+        adopt(SlugStore(tmp_path / "one/lib"), tmp_path / "a.tgz")
 
 
 def test_a_failed_build_leaves_no_slug_and_no_rest(tmp_path: Path) -> None:
