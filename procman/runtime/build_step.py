@@ -71,11 +71,21 @@ class Output:
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._last = "\n"
 
     def __call__(self, data: bytes) -> None:
-        text = self._decoder.decode(data)
+        self._emit(self._decoder.decode(data))
+
+    def end(self) -> None:
+        """The program has ended; what is written next begins a line."""
+        self._emit(self._decoder.decode(b"", final=True))
+        if self._last != "\n":
+            self._emit("\n")
+
+    def _emit(self, text: str) -> None:
         if text:
             self._write(text)
+            self._last = text[-1]
 
 
 def ended(status: int | None) -> str:

@@ -113,7 +113,9 @@ def _compile(
     limit: float,
     write: Callable[[str], object],
 ) -> None:
-    status = run(argv, build, variables, limit, Output(write))
+    output = Output(write)
+    status = run(argv, build, variables, limit, output)
+    output.end()
     if status is None:
         raise ProcmanError(f"the buildpack {name} took longer than {limit / 60:g} minutes")
     if status != 0:

@@ -79,6 +79,7 @@ class Deploy:
         self.log.heading("Running release phase...")
         command = release.process_types[RELEASE]
         argv = argv_in_slug(command, has_profile=(tree / DIRECTORY).is_dir())
+        output = self.log.output()
         copy = self.copies.copy_for(digest, f"{RELEASE}.1", release.version)
         try:
             status = run(
@@ -86,8 +87,9 @@ class Deploy:
                 self.store.root,
                 self.environment_of(release),
                 self.limit,
-                self.log.output(),
+                output,
             )
+            output.end()
         finally:
             copy.close()
         if status != 0:

@@ -87,7 +87,7 @@ def build(store: SlugStore, order: Order, log: Log, progress: Progress | None = 
             built = compile_app(source, rules, plan, log.text)
             source, rules = built.directory, Rules(conveniences=False)
             types, buildpack = dict(built.process_types), built.description
-        types |= _discover(source, log)
+        types = _discover(source, types, log)
         log.heading("Compressing...")
         file = work / "slug.tgz"
         packed = _pack(source, file, rules, progress, order.limit)
@@ -129,12 +129,16 @@ def _source(root: Path, order: Order, log: Log, work: Path) -> tuple[Commit | No
     return commit, source, Rules(read_slugignore(os.fsencode(source)))
 
 
-def _discover(source: Path, log: Log) -> dict[str, str]:
+def _discover(source: Path, defaults: Mapping[str, str], log: Log) -> dict[str, str]:
+    """The Procfile's, in its order, which ports are given in; then a buildpack's `defaults`."""
     log.heading("Discovering process types")
     types = process_types_of(source)
     said = f"Procfile declares types -> {', '.join(types)}" if types else "No Procfile"
     log.line(said)
-    return types
+    more = {name: command for name, command in defaults.items() if name not in types}
+    if more:
+        log.line(f"Default types for buildpack -> {', '.join(more)}")
+    return {**types, **more}
 
 
 def _pack(source: Path, file: Path, rules: Rules, progress: Progress | None, limit: int) -> Packed:

@@ -109,6 +109,21 @@ def test_process_types_come_from_bin_release_and_the_procfile_wins(
     assert app.build(pack).process_types == {"web": "mine", "clock": "tick"}
 
 
+def test_the_procfiles_types_come_first(app: App, tmp_path: Path) -> None:
+    """The order gives the ports, and `web` is where it is without the buildpack."""
+    types = "echo 'default_process_types:'; echo '  clock: tick'; echo '  web: default'"
+    pack = make_pack(tmp_path, "toy", "", release=types)
+    (app.root / "Procfile").write_text("web: mine\nworker: work\n")
+    assert list(app.build(pack).process_types) == ["web", "worker", "clock"]
+    assert "       Default types for buildpack -> clock\n" in app.log
+
+
+def test_what_follows_an_unfinished_line_begins_a_new_one(app: App, tmp_path: Path) -> None:
+    """A heading, an error."""
+    app.build(make_pack(tmp_path, "toy", "printf 'no newline\\303'"))
+    assert "\nno newline\N{REPLACEMENT CHARACTER}\n-----> " in app.log
+
+
 def test_a_later_buildpack_sees_what_an_earlier_one_exports(app: App, tmp_path: Path) -> None:
     """By the `export` script that Heroku's buildpacks leave in their own directory."""
     first = make_pack(tmp_path, "one", 'echo "export TOOL=\'here it is\'" > "${0%/bin/*}/export"')
