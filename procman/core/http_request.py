@@ -9,6 +9,8 @@ refused as well:
     Host                none, two, or one that is no host
     Content_Length      WSGI and CGI servers cannot tell it from Content-Length
     Connection          one that names Host, Content-Length or Transfer-Encoding
+    X_Forwarded_…       what a dyno is told by the router is not forwarded from a client, in a
+                        spelling either that WSGI and CGI servers cannot tell from it
     Upgrade             llhttp skips the body of a request that asks for an upgrade: a server may
                         ignore an Upgrade, so where there is a body it is taken out
 """

@@ -261,6 +261,26 @@ async def test_what_a_dyno_wrote_before_it_died_is_still_read() -> None:
         assert await it.ask(POST) == OK
 
 
+@story
+async def test_an_answer_to_half_a_body_is_read_from_a_connection_that_is_reset() -> None:
+    """A login page for an upload, a 413: the server closes, and our next write fails."""
+
+    loop = asyncio.get_running_loop()
+    async with routed() as it:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setblocking(False)
+            it.router.add(Backend("web.1", 1, *listener.getsockname()))
+            reader, writer = await it.connect()
+            writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nab")
+            served, _ = await loop.sock_accept(listener)
+            with served:
+                await loop.sock_recv(served, 1)  # and leaves the rest unread
+                served.send(OK)
+            (client,) = it.router.clients
+            client.data_received(b"cd")  # passed on before the answer is looked for
+            assert await read_answer(reader) == OK
+
+
 @jumping_story
 async def test_a_request_waits_seventy_five_seconds_for_a_dyno_and_then_gets_h20() -> None:
     async with routed() as it:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import sys
 from typing import TYPE_CHECKING, cast
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from procman.core.http_body import Body
     from procman.runtime.router.exchange import Exchange
     from procman.runtime.router.upstream import Upstream
+
+
+READ_AT_ONCE = 65536
 
 
 class DynoConnection(asyncio.Protocol):
@@ -149,6 +153,8 @@ class DynoConnection(asyncio.Protocol):
             exchange.write(passed)
 
     def connection_lost(self, error: Exception | None) -> None:
+        if error is not None:
+            self._read_the_rest()
         upstream = self.upstream
         upstream.connections.discard(self)
         upstream.heard_on(self, upstream.router.loop.time())
@@ -158,6 +164,17 @@ class DynoConnection(asyncio.Protocol):
             exchange.dyno_lost(self, error)
         else:
             self._leave_pool()
+
+    def _read_the_rest(self) -> None:
+        """A server that answers and closes before it has read the whole body resets the connection,
+        and our next write fails with that before its answer was read: which is still there.
+        """
+        descriptor = self.transport.get_extra_info("socket").fileno()
+        try:
+            while self.exchange is not None and (data := os.read(descriptor, READ_AT_ONCE)):
+                self.data_received(data)
+        except OSError:
+            pass  # now it has been read
 
     def eof_received(self) -> None:
         """It will not answer again."""

@@ -61,6 +61,8 @@ class Upstream:
         """A connection whose answer has ended in order; `held` when its reading is paused."""
         connection.exchange = None
         connection.idle_since = now
+        if connection.transport.is_closing():
+            return  # what it had said before it was lost
         if held:
             connection.transport.resume_reading()
         if not self._keeps or self.entry.standing is not _SERVING:
