@@ -9,8 +9,6 @@ refused as well:
     Host                none, two, or one that is no host
     Content_Length      WSGI and CGI servers cannot tell it from Content-Length
     Connection          one that names Host, Content-Length or Transfer-Encoding
-    X_Forwarded_…       what a dyno is told by the router is not forwarded from a client, in a
-                        spelling either that WSGI and CGI servers cannot tell from it
     Upgrade             llhttp skips the body of a request that asks for an upgrade: a server may
                         ignore an Upgrade, so where there is a body it is taken out
 """
@@ -52,7 +50,7 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9+/=-]{20,200}\Z")  # vegur's rule for a ca
 _REQUEST_FIELDS = re.compile(
     rb"\r\n(?=[chtuekpvx])(connection|host|content[-_]length|transfer[-_]encoding|te|upgrade|expect"
     rb"|keep-alive|proxy-connection|proxy-authorization|proxy-authenticate"
-    rb"|x-forwarded-for|x-forwarded-proto|x-forwarded-port|x-request-id|x-request-start)"
+    rb"|x[-_]forwarded[-_](?:for|proto|port)|x[-_]request[-_](?:id|start))"
     rb":[ \t]*([^\r]*)",
     re.IGNORECASE,
 )
@@ -67,6 +65,7 @@ _NOT_FORWARDED = HOP_BY_HOP | {
     b"x-request-id",
     b"x-request-start",
 }
+_NOT_TO_UPGRADE = _NOT_FORWARDED - {b"upgrade"}
 
 
 class BadRequest(Exception):
@@ -197,8 +196,10 @@ _FIELDS: Memory[_Fields] = Memory()
 def _read_fields(block: bytes) -> _Fields:
     """Reads a judged head from the end of its first line, CRLF, on to the end of its blank one."""
     host: bytes | None = None
-    length = connection = expect = forwarded_for = request_id = b""
+    length = connection = forwarded_for = request_id = b""
     chunked = strip = False
+    expected: set[bytes] = set()
+    forged: set[bytes] = set()
     refusal: tuple[str, int] | None = None
     for name, value in _REQUEST_FIELDS.findall(block):
         name = name.lower()
@@ -223,10 +224,13 @@ def _read_fields(block: bytes) -> _Fields:
         elif name == b"x-request-id":
             request_id = value if _REQUEST_ID.match(value) else b""
         elif name == b"expect":
-            expect = value.lower()
+            expected.add(value.lower())
+        elif b"_" in name and name.startswith(b"x"):
+            strip = True
+            forged.add(name)  # WSGI and CGI servers cannot tell it from what the router says
         elif b"_" in name:
             refusal = ("a header that can be taken for another", 400)
-    if expect and expect != b"100-continue" and refusal is None:
+    if expected - {b"", b"100-continue"} and refusal is None:
         refusal = ("an expectation that cannot be met", 417)
     size = int(length) if length else 0
     named = tokens(connection)
@@ -234,13 +238,11 @@ def _read_fields(block: bytes) -> _Fields:
         refusal = ("a Connection that names what belongs to the message", 400)
     kept = kept_to_upgrade = block[:-2]
     if strip:
-        kept = without(block, _NOT_FORWARDED | named)
+        kept = without(block, _NOT_FORWARDED | named | forged)
         # To one that asks for an upgrade, Connection and what it names go on: `HTTP2-Settings`.
-        kept_to_upgrade = without(
-            block, (_NOT_FORWARDED - named - {b"upgrade"}) | {b"connection", b"keep-alive"}
-        )
+        kept_to_upgrade = without(block, _NOT_TO_UPGRADE | forged)
         options = (option.strip(b" \t") for option in connection.split(b","))
-        spelled = [o for o in options if o and o.lower() not in (b"keep-alive", b"close")]
+        spelled = [o for o in options if o and o.lower() not in _NOT_TO_UPGRADE | {b"close"}]
         kept_to_upgrade += b"Connection: " + b", ".join(spelled) + b"\r\n"
     chain = b"X-Forwarded-For: " + (forwarded_for + b", " if forwarded_for else b"")
     return _Fields(
@@ -250,7 +252,7 @@ def _read_fields(block: bytes) -> _Fields:
         host,
         Framing.CHUNKED if chunked else Framing.LENGTH if size else Framing.NONE,
         size,
-        expect == b"100-continue",
+        b"100-continue" in expected,
         forwarded_for,
         request_id,
         refusal,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from httptools import HttpRequestParser, HttpResponseParser
 from hypothesis import given
@@ -162,6 +164,23 @@ def test_what_a_head_means_for_its_connection(
     )
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"X-Forwarded-Proto: https\r\nX-Forwarded-Port: 443\r\nX-Request-Id: short\r\n",
+        b"X_Forwarded_For: 6.6.6.6\r\nx-forwarded_proto: https\r\nX_Request-Id: short\r\n",
+        b"Connection: x-forwarded-proto\r\nX-Forwarded-Proto: https\r\n",
+        b"Connection: upgrade, X-Forwarded-Proto, TE\r\nUpgrade: websocket\r\n"
+        b"X-Forwarded-Proto: https\r\nX_Forwarded_Port: 443\r\nTE: trailers\r\n",
+    ],
+)
+def test_what_the_router_tells_a_dyno_cannot_be_forged(headers: bytes) -> None:
+    """By a Connection that names it, or by a spelling that CGI and WSGI servers take for it."""
+    head = judge_request(b"GET / HTTP/1.1\r\nHost: a\r\n" + headers + b"\r\n")
+    kept = head.lines.partition(b"\r\nX-Forwarded-For: ")[0].replace(b"_", b"-").lower()
+    assert not re.search(rb"\r\n(x-|te:)|(x-forwarded|, te)", kept)
+
+
 def test_a_refused_head_is_refused_again() -> None:
     """A verdict is remembered only when it was good."""
     for _ in range(2):
@@ -210,6 +229,7 @@ def test_how_an_answer_ends(head: bytes, asked: Asked, expected: tuple[Framing, 
         b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 099 No\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n",
         b"RTSP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
     ],

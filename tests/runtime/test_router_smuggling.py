@@ -151,6 +151,7 @@ async def test_an_oversized_head_is_refused_and_no_dyno_sees_it(message: bytes) 
 async def test_the_router_is_no_forward_proxy_and_meets_no_odd_expectations() -> None:
     await refused(b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", b"405")
     await refused(head(b"Expect: miracles\r\n"), b"417")
+    await refused(head(b"Expect: miracles\r\nExpect: 100-continue\r\n"), b"417")
 
 
 @story
