@@ -85,7 +85,7 @@ def _judge(head: bytes, asked: Asked) -> AnswerHead:
         if name == b"content-length":
             size = int(value)
         elif name == b"transfer-encoding":
-            if value.rstrip(b" \t").lower() != b"chunked":
+            if chunked or value.rstrip(b" \t").lower() != b"chunked":
                 raise BadAnswer("a Transfer-Encoding other than chunked")
             chunked = True
         else:
