@@ -197,6 +197,7 @@ class Blueprint:
         """The app as a whole, for `ps`."""
         place = self.app.front or self.app.shared
         host = "127.0.0.1" if place is None else place.host
+        host = f"[{host}]" if ":" in host else host
         url = f"http://{host}:{self.public_port(WEB)}" if formation.get(WEB) else None
         release = None if self.app.released is None else self.app.released.name
         return {"app": os.path.basename(self.app.root), "url": url, "release": release}

@@ -330,3 +330,25 @@ def test_the_router_listens_where_it_is_told_to(sandbox: Sandbox) -> None:
     assert other.finish() == 1
     assert f"port {site.port} of the router is taken" in other.text
     site.stop()
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
+def test_the_wildcard_of_ipv6_takes_ipv4_as_well(sandbox: Sandbox) -> None:
+    """A browser's `localhost` may be either; and the address that is told can be opened."""
+    site = start_site(sandbox, SERVERS["http.server"], "--host", "::")
+    site.app.until(f"web is at http://[::]:{site.port}")
+    assert site.get()[0] == 200
+    with socket.create_connection(("::1", site.port), timeout=PATIENCE) as client:
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.")
+    site.stop()
+
+
+@pytest.mark.parametrize("host", ["no such host", "192.0.2.1", "[::1]"])
+def test_a_host_that_is_not_here_is_an_error_that_names_it(sandbox: Sandbox, host: str) -> None:
+    """In a line, before anything starts."""
+    refused = sandbox.start("web: x", "-p", str(free_port()), "--host", host)
+    assert refused.finish() == 1
+    assert f"the router cannot listen on {host}: " in refused.text
+    assert "hint: --host takes" in refused.text
+    assert "Traceback" not in refused.text

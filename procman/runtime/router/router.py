@@ -25,6 +25,7 @@ from procman.runtime.router.log import RouterLog
 from procman.runtime.router.upstream import IDLE_SECONDS, Upstream
 
 BACKLOG = 1024
+EVERYWHERE = ("::", "0.0.0.0")  # a loop's `::` is IPv6 alone
 SECOND_TRY = 0.02  # seconds; a killed process is gone in less
 LAST_READ = 1.0  # seconds in which what a dyno wrote before it died can still be read
 
@@ -70,9 +71,10 @@ class Router:
     async def start(self) -> None:
         """Listens; InputError when it cannot."""
         self.loop = asyncio.get_running_loop()
+        hosts = EVERYWHERE if self._host == "::" else self._host
         try:
             self._server = await self.loop.create_server(
-                lambda: Client(self), self._host, self.port, backlog=BACKLOG
+                lambda: Client(self), hosts, self.port, backlog=BACKLOG
             )
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
