@@ -33,7 +33,10 @@ def ask(root: str, do: str, **fields: object) -> dict[str, object]:
 def converse(connection: socket.socket, do: str, **fields: object) -> dict[str, object]:
     """Send one request over an open connection, which stays open for what streams after it."""
     try:
-        connection.sendall(request(do, **fields))
+        try:
+            connection.sendall(request(do, **fields))
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # refused before its end, as too long: the answer is there already
         return parse_answer(read_line(connection))
     except (BrokenPipeError, ConnectionResetError):
         raise NotRunningError("the app ended before it answered") from None

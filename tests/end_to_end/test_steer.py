@@ -362,6 +362,13 @@ def test_a_target_that_there_is_not_is_an_error_and_touches_nothing(
     assert rows(sandbox)["worker.1"]["pid"] == before
 
 
+def test_more_targets_than_a_request_holds_are_refused_in_words(sandbox: Sandbox) -> None:
+    """The app closes before it has read them all, and is not said to have ended."""
+    started(sandbox, f"worker: {SLEEP}\n")
+    status, text = call(sandbox, "ps", *["worker.1"] * 40_000)
+    assert (status, text) == (1, "procman: a request of more than 65536 bytes\n")
+
+
 # --- crowds and crashes ---
 
 
