@@ -21,6 +21,7 @@ from procman.core.attach import (
     Frame,
     FrameReader,
     Keys,
+    Left,
     Missed,
     Output,
     end_of_input,
@@ -74,7 +75,6 @@ class _Session:
         self._keys = Keys() if os.isatty(STDIN) else None
         self._descriptors: deque[int] = deque()  # of boots whose frame has not come yet
         self._pty: int | None = None
-        self._window_before: tuple[int, int] | None = None
         self._typed = b""  # what the pty has not taken yet
         self._last = b""  # the last byte of the input
         self._input_open = True
@@ -101,11 +101,8 @@ class _Session:
         return self._status
 
     def close(self) -> None:
-        """Leave the pty as it was found."""
-        if self._pty is not None:
-            if self._window_before is not None:
-                resize(self._pty, self._window_before)
-            self._release()
+        """Let go of the pty, whose window the app gives back."""
+        self._release()
         for descriptor in self._descriptors:
             os.close(descriptor)
 
@@ -139,6 +136,8 @@ class _Session:
                 self._show(data)
             case Began():
                 self._begin()
+            case Left():
+                self._follow_window()
             case Missed(count):
                 self._say(f"{count} bytes were missed: this terminal was too slow")
             case Ended(status=status, again=again):
@@ -150,7 +149,6 @@ class _Session:
         self._release()
         self._is_between = False
         self._pty = self._descriptors.popleft()
-        self._window_before = window_of(self._pty)
         self._follow_window()
 
     def _end(self, status: int, *, again: bool) -> None:

@@ -27,6 +27,13 @@ class Began:
 
 
 @dataclass(frozen=True, slots=True)
+class Left:
+    """Another terminal has left this boot: the window is that of this one again."""
+
+    boot: int
+
+
+@dataclass(frozen=True, slots=True)
 class Output:
     """What the boot wrote, as it wrote it."""
 
@@ -50,7 +57,7 @@ class Ended:
     again: bool
 
 
-Frame = Began | Output | Missed | Ended
+Frame = Began | Left | Output | Missed | Ended
 
 
 def encode_frame(frame: Frame) -> bytes:
@@ -58,6 +65,8 @@ def encode_frame(frame: Frame) -> bytes:
     match frame:
         case Began(boot):
             return encode({"began": boot})
+        case Left(boot):
+            return encode({"left": boot})
         case Output(data):
             return encode({"output": len(data)}) + data
         case Missed(count):
@@ -102,6 +111,8 @@ def _frame(header: dict[str, int], data: bytes) -> Frame:
             return Output(data)
         case {"began": boot}:
             return Began(boot)
+        case {"left": boot}:
+            return Left(boot)
         case {"missed": count}:
             return Missed(count)
         case {"ended": boot, "status": status, "again": again}:
@@ -149,6 +160,7 @@ __all__ = [
     "Frame",
     "FrameReader",
     "Keys",
+    "Left",
     "Missed",
     "Output",
     "encode_frame",

@@ -249,7 +249,7 @@ class _Run:
     async def _main(self, boots: Boots, refused: list[Exited], door: socket.socket) -> int:
         import asyncio
 
-        from procman.runtime.attach import attach
+        from procman.runtime.attach import Terminals, attach
         from procman.runtime.control import Control, Followers
         from procman.runtime.desk import Desk
         from procman.runtime.fronts import fronted
@@ -260,8 +260,9 @@ class _Run:
             for fact in refused:
                 supervisor.report(fact)
             # For the window, and so that asyncio's loop wakes for every signal, as uvloop's does.
-            loop.add_signal_handler(signal.SIGWINCH, self._pass_window_on, boots)
-            self._pass_window_on(boots)  # it may have changed since they were spawned
+            terminals = Terminals(boots, self._blueprint.measure_window)
+            loop.add_signal_handler(signal.SIGWINCH, terminals.resize_others)
+            terminals.resize_others()  # it may have changed since they were spawned
             self._screen.listen(
                 supervisor.intake.pause,
                 lambda: _call(loop, supervisor.intake.resume),
@@ -274,7 +275,7 @@ class _Run:
                 self._history.on_write = followers.ring
             streams: dict[str, Stream] = {
                 "follow": followers.follow,
-                "attach": partial(attach, supervisor, boots),
+                "attach": partial(attach, supervisor, boots, terminals),
                 "release": partial(self._move, supervisor),
             }
             desk = Desk(supervisor, boots, self._describe, preboot=self._app.preboot)
@@ -324,15 +325,6 @@ class _Run:
         what = "again: killing everything now" if again else "received, stopping"
         self._screen.patience = READER_PATIENCE / 25 if again else READER_PATIENCE
         supervisor.end(_ENDING[signal.Signals(number)], f"{name} {what}", kill=again)
-
-    def _pass_window_on(self, boots: Boots) -> None:
-        """The window has another size: so have the dynos' terminals, now and from now on."""
-        from procman.runtime.terminal import resize
-
-        window = self._blueprint.measure_window()
-        for process in boots.by_pid.values():
-            if process.is_pty:
-                resize(process.output, window)
 
     def _end_gone(self, supervisor: Supervisor, error: OSError) -> None:
         """Nobody reads us any more (EPIPE): a clean stop. Any other error is one."""

@@ -11,9 +11,11 @@ import asyncio
 import os
 import socket
 from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
-from procman.core.attach import Began, Ended, Frame, Missed, Output, encode_frame
+from procman.core.attach import Began, Ended, Frame, Left, Missed, Output, encode_frame
 from procman.core.dyno import State, Want
 from procman.core.fleet import Fleet, Phase
 from procman.core.formation import match_targets
@@ -23,12 +25,54 @@ from procman.errors import InputError, ProcmanError
 from procman.runtime.boots import Boots
 from procman.runtime.process import Process
 from procman.runtime.supervisor import Supervisor
+from procman.runtime.terminal import resize
 
 LIMIT = 1 << 20  # bytes that wait for a slow terminal; a screen full of colours has some 20 KB
 
 
+class Terminals:
+    """Those that are attached to each dyno, in the order in which they came.
+
+    A dyno's window is that of the terminal that came or changed last. When one leaves, it is that
+    of the last of the others; when none is left, what `window` tells.
+    """
+
+    def __init__(self, boots: Boots, window: Callable[[], tuple[int, int]]) -> None:
+        self._boots = boots
+        self._window = window
+        self._lines: dict[str, list[_Line]] = {}
+
+    def resize_others(self) -> None:
+        """Give every dyno's terminal that nobody is attached to the window that is told now."""
+        window = self._window()
+        for process in self._boots.by_pid.values():
+            if process.is_pty and process.dyno not in self._lines:
+                resize(process.output, window)
+
+    @contextmanager
+    def joined(self, dyno: str, line: _Line) -> Iterator[None]:
+        """One more terminal at a dyno, until the block ends."""
+        lines = self._lines.setdefault(dyno, [])
+        lines.append(line)
+        try:
+            yield
+        finally:
+            lines.remove(line)
+            process = self._boots.by_dyno.get(dyno)
+            if not lines:
+                del self._lines[dyno]
+                if process is not None:
+                    resize(process.output, self._window())
+            elif process is not None:
+                lines[-1].tell(Left(process.boot))
+
+
 async def attach(
-    supervisor: Supervisor, boots: Boots, request: Request, connection: socket.socket
+    supervisor: Supervisor,
+    boots: Boots,
+    terminals: Terminals,
+    request: Request,
+    connection: socket.socket,
 ) -> None:
     """Serve one attached terminal until it goes away or the dyno rests. It stays attached from one
     boot to the next. Raises ProcmanError when there is no such dyno, or none on a pty.
@@ -47,7 +91,8 @@ async def attach(
     leaving = asyncio.ensure_future(_until_gone(connection))
     following = asyncio.ensure_future(_follow(supervisor, boots, process, line))
     try:
-        await asyncio.wait((leaving, following), return_when=asyncio.FIRST_COMPLETED)
+        with terminals.joined(name, line):
+            await asyncio.wait((leaving, following), return_when=asyncio.FIRST_COMPLETED)
     finally:
         source.onlookers.remove(line.show)
         leaving.cancel()

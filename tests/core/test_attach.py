@@ -12,6 +12,7 @@ from procman.core.attach import (
     Frame,
     FrameReader,
     Keys,
+    Left,
     Missed,
     Output,
     encode_frame,
@@ -21,6 +22,7 @@ from procman.errors import ProtocolError
 
 FRAMES = st.lists(
     st.builds(Began, st.integers(1, 99))
+    | st.builds(Left, st.integers(1, 99))
     | st.builds(Output, st.binary(min_size=1))
     | st.builds(Missed, st.integers(1))
     | st.builds(Ended, st.integers(1, 99), st.integers(-64, 255), st.booleans()),

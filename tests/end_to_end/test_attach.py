@@ -190,6 +190,27 @@ def test_the_window_size_follows(sandbox: Sandbox, terminal: OpenTerminal) -> No
     assert running.lines("talk.1")[-1] not in ("window 90 30", "window 120 40")
 
 
+def test_the_window_is_that_of_a_terminal_that_stays(
+    sandbox: Sandbox, terminal: OpenTerminal
+) -> None:
+    """Who leaves, or is killed, takes the window along; the last one gives it back."""
+    running = start_talker(sandbox)
+    one = terminal("attach", "talk.1", window=(30, 90))
+    one.until("window 90 30")
+    two = terminal("attach", "talk.1", window=(40, 120))
+    two.until("window 120 40")
+    one.resize(31, 91)
+    two.until("window 91 31")
+    one.type(DETACH)
+    assert one.finish() == 0
+    two.until("window 120 40", 2)
+    running.until("window 120 40", 2)
+    first = running.text.count("window")
+    two.process.kill()
+    running.until("window", first + 1)
+    assert running.lines("talk.1")[-1] not in ("window 91 31", "window 120 40")
+
+
 def test_it_goes_on_with_the_next_boot(sandbox: Sandbox, terminal: OpenTerminal) -> None:
     """A crash and a restart are told; what is typed then reaches the new boot."""
     start_talker(sandbox)
