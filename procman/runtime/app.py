@@ -28,7 +28,7 @@ from procman.runtime import orphans
 from procman.runtime.blueprint import App, Blueprint
 from procman.runtime.boots import CANNOT_EXECUTE, Boots
 from procman.runtime.guardian import Guardian
-from procman.runtime.home import Home
+from procman.runtime.home import Home, usable
 from procman.runtime.last_lines import LastLines
 from procman.runtime.loghub import LogHub, Sink
 from procman.runtime.process import keep_descriptors
@@ -199,7 +199,8 @@ class _Run:
         """Before the first line: who reads it may ask."""
         from procman.runtime.door import open_door
 
-        return open_door(self._home.socket_path)
+        with usable(self._home.socket_path):
+            return open_door(self._home.socket_path)
 
     def _begin_log(self, boots: Boots) -> None:
         """Say what runs."""

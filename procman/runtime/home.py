@@ -12,14 +12,13 @@ import os
 import re
 import stat
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from procman.errors import ProcmanError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 LONGEST_PATH = 107 if sys.platform == "linux" else 103  # bytes of a socket's: sockaddr_un, less NUL
+_ELSEWHERE = "remove it, or set XDG_RUNTIME_DIR to a directory that only you can enter"
 _ASIDE = re.compile(r"[0-9a-f]+-[0-9a-f]+\.([0-9]{1,9})\.lock")  # of a run beside an app
 
 
@@ -48,12 +47,13 @@ class Home:
             holder = os.read(lock, 4096).decode()
             os.close(lock)
             return holder
-        os.ftruncate(lock, 0)
         try:
-            os.write(lock, note.encode())
-        except OSError as error:
+            with usable(self.lock_path):  # the disk may be full
+                os.ftruncate(lock, 0)
+                os.write(lock, note.encode())
+        except ProcmanError:
             os.close(lock)
-            raise ProcmanError(f"cannot write {self.lock_path}: {error.strerror}") from None
+            raise
         self._lock = lock
         return None
 
@@ -92,10 +92,17 @@ class Home:
 
 
 def _open_lock(path: str) -> int:
-    try:
+    with usable(path):
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+@contextmanager
+def usable(path: str) -> Iterator[None]:
+    """Raises ProcmanError where the system does not let us have a runtime file."""
+    try:
+        yield
     except OSError as error:
-        raise ProcmanError(f"cannot write {path}: {error.strerror}") from None
+        raise ProcmanError(f"{path}: {error.strerror}", hint=_ELSEWHERE) from None
 
 
 def _sweep(directory: str) -> None:
@@ -153,7 +160,7 @@ def runtime_directory(key: str) -> str:
             return place
         raise ProcmanError(
             f"{place} is not a private directory of yours",
-            hint="remove it, or set XDG_RUNTIME_DIR to a directory that only you can enter",
+            hint=_ELSEWHERE,
         )
     raise ProcmanError(
         f"there is no place for the app's lock and socket{problem}",

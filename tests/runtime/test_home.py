@@ -113,7 +113,7 @@ def test_a_lock_that_cannot_be_written_is_told(
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
     try:
-        with pytest.raises(ProcmanError, match=r"cannot write .*\.lock: File too large"):
+        with pytest.raises(ProcmanError, match=r"\.lock: File too large"):
             one.acquire("1 today")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
