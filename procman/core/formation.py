@@ -78,11 +78,13 @@ def format_formation(formation: Mapping[str, int]) -> str:
     return " ".join(f"{name}={quantity}" for name, quantity in formation.items())
 
 
-def match_targets(targets: Sequence[str], dynos: Sequence[str]) -> list[str]:
+def match_targets(
+    targets: Sequence[str], dynos: Sequence[str], types: Collection[str] = ()
+) -> list[str]:
     """The dynos that the targets mean, in the order of `dynos`; no targets mean all.
 
     A target is a dyno, `web.1`, a type, `web`, or a glob over either, `'work*'`. Raises InputError
-    for a target that matches nothing.
+    for a target that matches nothing; `types` are those that the app has, at 0 as well.
     """
     if not targets:
         return list(dynos)
@@ -90,7 +92,7 @@ def match_targets(targets: Sequence[str], dynos: Sequence[str]) -> list[str]:
     for target in targets:
         found = _match(target, dynos)
         if not found:
-            raise _no_dyno(target, dynos)
+            raise _no_dyno(target, dynos, types)
         meant.update(found)
     return [dyno for dyno in dynos if dyno in meant]
 
@@ -176,9 +178,12 @@ def _type_of(dyno: str) -> str:
     return dyno.rpartition(".")[0]
 
 
-def _no_dyno(target: str, dynos: Sequence[str]) -> InputError:
+def _no_dyno(target: str, dynos: Sequence[str], known: Collection[str]) -> InputError:
     types = list(dict.fromkeys(_type_of(dyno) for dyno in dynos))
     message = f"no dyno matches {_cut(target)}"
+    if target in known:
+        hint = f"{target} is at 0, `procman scale {target}=1` starts one"
+        return InputError(message, hint=hint)
     names = dynos if "." in target else types
     return InputError(message, hint=_nearest_hint(target, names) if dynos else "there are no dynos")
 

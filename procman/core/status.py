@@ -8,6 +8,12 @@ from dataclasses import dataclass
 from procman.core.dyno import LIVE, Dyno, State
 from procman.core.exits import describe_exit, shell_status
 from procman.core.fleet import Fleet
+from procman.core.readiness import Spawned
+
+# A dyno without a check of its readiness counts as up when it is spawned. A wrong command ends in
+# milliseconds, a program with an import that fails in some tenths of a second: so who waits for it
+# believes it when it has not ended for this long.
+STEADY = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,13 @@ def is_settled(dyno: Dyno) -> bool:
     """Whether a dyno that is wanted has come up, or has done its work."""
     done = (State.UP, State.SUSPENDED, State.IDLE)
     return dyno.state in done or (dyno.state is State.FINISHED and dyno.status == 0)
+
+
+def steady_at(fleet: Fleet, names: Iterable[str]) -> float:
+    """The moment from which these, if all are up and stay so, are believed to be."""
+    dynos = [fleet.dynos[name] for name in names if name in fleet.dynos]
+    unchecked = (d for d in dynos if isinstance(fleet.types[d.type].ready, Spawned))
+    return max((d.booted_at + STEADY for d in unchecked if d.state is State.UP), default=0.0)
 
 
 def is_hopeless(dyno: Dyno) -> bool:

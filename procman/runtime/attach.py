@@ -136,10 +136,10 @@ async def _until_gone(connection: socket.socket) -> None:
 
 
 def _only_dyno(fleet: Fleet, target: str) -> str:
-    names = match_targets([target], list(fleet.dynos)) if fleet.dynos else []
+    names = match_targets([target], list(fleet.dynos), fleet.types)
     if len(names) != 1:
-        hint = f"choose one of {', '.join(names[:5])}" if names else "`procman ps` shows them"
-        raise InputError(f"{target!r} is {len(names) or 'no'} dynos", hint=hint)
+        hint = f"choose one of {', '.join(names[:5])}"
+        raise InputError(f"{target!r} is {len(names)} dynos", hint=hint)
     return names[0]
 
 

@@ -15,7 +15,7 @@ from procman.core.dyno import Dyno, State, Want
 from procman.core.fleet import WEB
 from procman.core.formation import match_targets, parse_scale
 from procman.core.moving import lost_successor, newest
-from procman.core.status import is_hopeless, row, unsettled
+from procman.core.status import is_hopeless, row, steady_at, unsettled
 from procman.core.wire import Request
 from procman.errors import InputError, ProcmanError, ProtocolError
 from procman.runtime.boots import Boots
@@ -81,7 +81,7 @@ class Desk:
         front = self._supervisor.front
         counts = {} if front is None else front.stats()
         rows = []
-        for name in self._targets(request) if self._fleet.dynos else []:
+        for name in self._targets(request):
             process = self._boots.by_dyno.get(name)
             shown = row(
                 self._fleet,
@@ -209,7 +209,9 @@ class Desk:
     async def _until_settled(
         self, names: Sequence[str], timeout: float, newer_than: Mapping[str, int] | None = None
     ) -> Mapping[str, str]:
-        """Wait until all are up, or one never will be, or the time is over; who is not, and why."""
+        """Wait until all are up and seem to stay so, or one never will be, or the time is over;
+        who is not, and why.
+        """
         older = newer_than or {}
 
         def waiting() -> Mapping[str, str]:
@@ -230,17 +232,18 @@ class Desk:
 
         try:
             async with asyncio.timeout(timeout):
-                await self._supervisor.until(is_decided)
+                while True:
+                    await self._supervisor.until(is_decided)
+                    left = steady_at(self._fleet, names) - self._supervisor.now
+                    if left <= 0 or waiting():
+                        break
+                    await asyncio.sleep(left)
         except TimeoutError:
             pass
         return waiting()
 
     def _targets(self, request: Request) -> list[str]:
-        if not self._fleet.dynos:
-            if request.words("targets"):
-                raise InputError("the app has no dynos", hint="`procman scale TYPE=1` starts one")
-            return []
-        return match_targets(request.words("targets"), list(self._fleet.dynos))
+        return match_targets(request.words("targets"), list(self._fleet.dynos), self._fleet.types)
 
     def _formation(self) -> dict[str, int]:
         return {name: self._fleet.formation.get(name, 0) for name in self._fleet.types}

@@ -20,17 +20,13 @@ from typing import TYPE_CHECKING
 from procman.core.dyno import Want
 from procman.core.exits import describe_exit
 from procman.core.fleet import BROKEN_AFTER, Fleet, Phase
-from procman.core.status import is_hopeless, unsettled
+from procman.core.status import STEADY, is_hopeless, unsettled
 
 if TYPE_CHECKING:
     from procman.runtime.blueprint import App
     from procman.runtime.loghub import Sink
     from procman.runtime.supervisor import Supervisor
 
-# A dyno without a check of its readiness counts as up when it is spawned. A wrong command ends in
-# milliseconds, a program with an import that fails in some tenths of a second: so an app is up when
-# nothing has ended for this long.
-STEADY = 1.0
 PATIENCE = 60.0  # seconds for all to come up; more when the types' boot timeouts add up to more
 
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

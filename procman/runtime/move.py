@@ -26,9 +26,10 @@ from procman.core.moving import (
 )
 from procman.core.readiness import Spawned
 from procman.core.release import Status, find
+from procman.core.status import STEADY
 from procman.core.wire import Request, encode, error_answer
 from procman.errors import ProcmanError
-from procman.runtime.detach import PATIENCE, STEADY
+from procman.runtime.detach import PATIENCE
 from procman.runtime.ledger import Ledger
 from procman.runtime.released import expand_release
 from procman.runtime.slug_store import SlugStore

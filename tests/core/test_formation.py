@@ -181,6 +181,9 @@ def test_a_target_that_matches_nothing_is_an_error_with_the_nearest_name(
 def test_a_target_of_an_app_without_dynos_is_an_error_and_no_target_is_none() -> None:
     assert refused(lambda: match_targets(["web"], [])).hint == "there are no dynos"
     assert match_targets([], []) == []
+    error = refused(lambda: match_targets(["cron"], DYNOS, ["web", "cron"]))
+    assert error.message == "no dyno matches 'cron'"
+    assert error.hint == "cron is at 0, `procman scale cron=1` starts one"
 
 
 @pytest.mark.parametrize(

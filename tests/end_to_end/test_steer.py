@@ -346,6 +346,26 @@ def test_wait_says_who_is_not_up_and_why(sandbox: Sandbox) -> None:
     assert (status, text) == (1, "procman: a.1 is not up: gave up, status 6\n")
 
 
+@pytest.mark.parametrize("command", ["scale", "restart", "wait"])
+def test_a_dyno_that_ends_as_soon_as_it_is_spawned_has_not_come_up(
+    sandbox: Sandbox, command: str
+) -> None:
+    """A mistyped command is no success, although it was up for a moment."""
+    running = sandbox.start(f"a: {SLEEP}\nb: exit 5\n", "--max-restarts", "0", "-c", "b=0")
+    running.until("a.1 started")
+    if command != "scale":
+        done(sandbox, "scale", "b=1")
+    match command:
+        case "scale":
+            status, text = call(sandbox, "scale", "b=1", "--wait")
+        case "restart":
+            status, text = call(sandbox, "restart", "b", "--wait")
+        case _:
+            status, text = call(sandbox, "wait", "b")
+    assert status == 1
+    assert text.endswith("procman: b.1 is not up: gave up, status 5\n")
+
+
 # --- targets ---
 
 
@@ -367,6 +387,18 @@ def test_more_targets_than_a_request_holds_are_refused_in_words(sandbox: Sandbox
     started(sandbox, f"worker: {SLEEP}\n")
     status, text = call(sandbox, "ps", *["worker.1"] * 40_000)
     assert (status, text) == (1, "procman: a request of more than 65536 bytes\n")
+
+
+def test_a_target_of_an_app_without_dynos_is_an_error_as_in_any_other(sandbox: Sandbox) -> None:
+    """`ps` shows an empty table only when nothing was named; a type at 0 is told so."""
+    started(sandbox, f"worker: {SLEEP}\nother: {SLEEP}\n")
+    done(sandbox, "scale", "all=0", "--wait")
+    assert done(sandbox, "ps").count("\n") == 1
+    for command in ["ps"], ["restart"], ["wait"], ["attach"]:
+        status, text = call(sandbox, *command, "worker")
+        assert status == 1
+        assert text.startswith("procman: no dyno matches 'worker'\n  hint: worker is at 0, ")
+        assert call(sandbox, *command, "nope")[0] == 1
 
 
 # --- crowds and crashes ---
