@@ -7,6 +7,7 @@ import os
 import click
 
 from procman.cli.options import OPTION_NAMES, common_options, given
+from procman.cli.plan import process_types
 from procman.cli.problems import show_problems
 from procman.runtime.inputs import read_inputs
 
@@ -24,6 +25,7 @@ def check(ctx: click.Context, /, **options: object) -> int:
     show_problems(procfile)
     if procfile.problems:
         return 1
-    inputs.settings.types(list(procfile.commands))
+    per_type = inputs.settings.types(list(procfile.commands))
+    process_types(procfile.commands, inputs.settings, per_type, has_router=False)
     click.echo(f"Valid procfile detected ({', '.join(procfile.commands)})", err=True)
     return 0
