@@ -15,6 +15,22 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 SHELLS = ("bash", "zsh", "fish")
+
+# What click's text does not do: no blank after `worker=`, to which a number belongs; and a
+# description to its end, also behind a comma (fish adds no blank by itself).
+_MENDED = {
+    "bash": (
+        "COMPREPLY+=($value)",
+        "COMPREPLY+=($value)\n            [[ $value == *= ]] && compopt -o nospace",
+    ),
+    "zsh": (
+        "compadd -U -V unsorted -a completions",
+        "compadd -U -V unsorted -S '' -- ${(M)completions:#*=}\n"
+        "        compadd -U -V unsorted -- ${completions:#*=}",
+    ),
+    "fish": ('string split ","', 'string split --max 1 ","'),
+}
+
 PATIENCE = 0.5  # seconds that a key press may wait for the app
 
 
@@ -33,7 +49,9 @@ def completion(ctx: click.Context, /, shell: str) -> None:
 
     source = get_completion_class(shell)
     assert source is not None
-    click.echo(source(ctx.find_root().command, {}, "procman", "_PROCMAN_COMPLETE").source())
+    text = source(ctx.find_root().command, {}, "procman", "_PROCMAN_COMPLETE").source()
+    clicks, ours = _MENDED[shell]
+    click.echo(text.replace(clicks, ours))
 
 
 def complete_targets(

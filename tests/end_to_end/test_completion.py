@@ -16,14 +16,18 @@ from tests.end_to_end.conftest import PATIENCE, Sandbox, clean_environment
 # prints the candidates.
 SCRIPTS = {
     "bash": """
+        compopt() { [[ $2 != nospace ]] || blank=none; }
         source <(procman completion bash)
         COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
         _procman_completion procman
-        printf '%s\\n' "${COMPREPLY[@]}"
+        printf "%s$blank\\n" "${COMPREPLY[@]}"
     """,
     "zsh": """
         compdef() { }
-        compadd() { print -rl -- $completions }
+        compadd() {
+            blank=; [[ "$*" != *"-S "* ]] || blank=none
+            for word in "${@[$@[(i)--]+1,-1]}"; do print -r -- $word$blank; done
+        }
         _describe() { print -rl -- ${completions_with_descriptions%%:*} }
         procman completion zsh > completion.zsh
         source ./completion.zsh
@@ -48,7 +52,7 @@ def shell(request: pytest.FixtureRequest) -> str:
     return name
 
 
-def complete(sandbox: Sandbox, shell: str, *words: str) -> list[str]:
+def complete(sandbox: Sandbox, shell: str, *words: str, script: str | None = None) -> list[str]:
     """The candidates for the last word of `procman WORDS…`, and nothing on standard error."""
     binary = sandbox.root.parent / "bin" / "procman"
     if not binary.exists():
@@ -58,7 +62,13 @@ def complete(sandbox: Sandbox, shell: str, *words: str) -> list[str]:
     path = f"{binary.parent}:{os.environ['PATH']}"
     home = str(sandbox.root.parent)
     done = subprocess.run(
-        [*RUN[shell], SCRIPTS[shell], *(["shell"] if shell != "fish" else []), "procman", *words],
+        [
+            *RUN[shell],
+            script or SCRIPTS[shell],
+            *(["shell"] if shell != "fish" else []),
+            "procman",
+            *words,
+        ],
         cwd=sandbox.root,
         env=clean_environment("TEST_MARK=completion", {"PATH": path, "HOME": home}, sandbox.root),
         capture_output=True,
@@ -90,7 +100,8 @@ def test_types_and_dynos_of_the_running_app_are_completed(sandbox: Sandbox, shel
     assert complete(sandbox, shell, "logs", "worker.") == ["worker.1", "worker.2"]
     assert complete(sandbox, shell, "attach", "w") == ["web.1", "worker.1", "worker.2"]
     assert complete(sandbox, shell, "-d", str(sandbox.root), "ps", "web.") == ["web.1"]
-    assert complete(sandbox, shell, "scale", "c") == ["clock="]
+    number_follows = "clock=" if shell == "fish" else "clock=none"  # fish sees to it by itself
+    assert complete(sandbox, shell, "scale", "c") == [number_follows]
 
 
 def test_without_a_running_app_the_types_of_the_procfile_are_completed(
@@ -101,6 +112,15 @@ def test_without_a_running_app_the_types_of_the_procfile_are_completed(
     assert complete(sandbox, shell, "start", "w") == ["web", "worker"]
     assert complete(sandbox, shell, "restart", "cl") == ["clock"]
     assert complete(sandbox, shell, "attach", "w") == []
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_fish_shows_descriptions_to_their_end(sandbox: Sandbox) -> None:
+    """Also those with a comma."""
+    script = SCRIPTS["fish"].replace(" | string replace -r '\\t.*' ''", "")
+    assert script != SCRIPTS["fish"]
+    shown = complete(sandbox, "fish", "che", script=script)
+    assert " ".join(shown) == "check Check the Procfile, .env and settings."
 
 
 @pytest.mark.parametrize("procfile", [None, "no colon at all\n"])
