@@ -111,11 +111,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         _silence_stdout()
         sys.exit(0)  # the reader has seen enough
-    except OSError as error:
-        if error.errno not in _EXHAUSTED:
-            raise
+    except OSError as error:  # mostly of standard output, whose disk is full
         place = f"{os.fsdecode(error.filename)}: " if error.filename else ""
-        print_error(ProcmanError(f"{place}{error.strerror}", hint=_EXHAUSTED[error.errno]))
+        hint = _EXHAUSTED.get(error.errno or 0)
+        print_error(ProcmanError(f"{place}{error.strerror or error}", hint=hint))
+        _silence_stdout()
         sys.exit(1)
     sys.exit(status if isinstance(status, int) else 0)
 

@@ -1,0 +1,57 @@
+"""Commands whose standard streams are closed, or lead to a full disk."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+
+import pytest
+
+from tests.end_to_end.conftest import PATIENCE, PROCMAN, Sandbox, clean_environment
+
+COMMANDS = ["ps", "ps --json", "scale", "logs", "logs -f", "restart", "attach echo.1"]
+
+
+@pytest.fixture(autouse=True)
+def app(sandbox: Sandbox) -> None:
+    """A dyno that says what it hears."""
+    running = sandbox.start("echo: while read line; do echo heard $line; done\n", "--pty")
+    running.until("echo.1 started")
+
+
+def call(sandbox: Sandbox, command: str, redirection: str) -> subprocess.CompletedProcess[str]:
+    """`procman COMMAND`, redirected as a shell does it."""
+    return subprocess.run(
+        ["sh", "-c", f"exec {shlex.join(PROCMAN)} {command} {redirection}"],
+        cwd=sandbox.root,
+        env=clean_environment("TEST_MARK=streams", {}, sandbox.root),
+        input="a line\n",
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_full_disk_is_told_in_a_line(sandbox: Sandbox, command: str) -> None:
+    """Status 1, and no traceback."""
+    done = call(sandbox, command, ">/dev/full")
+    assert done.returncode == 1
+    assert done.stderr.endswith("procman: No space left on device\n")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["ps", "ps --json", "scale", "logs", "restart"])
+def test_a_closed_standard_output_is_no_failure(sandbox: Sandbox, command: str) -> None:
+    """Nor does it end in whatever was opened next."""
+    done = call(sandbox, command, ">&-")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_closed_standard_input_types_nothing_into_a_dyno(sandbox: Sandbox) -> None:
+    """Its end is Ctrl-D, as that of an empty one; the control socket is not taken for it."""
+    done = call(sandbox, "attach echo.1", "<&-")
+    assert done.returncode == 0
+    assert done.stderr == "procman: attached to echo.1\nprocman: echo.1 ended, status 0\n"
+    assert "heard" not in done.stdout
