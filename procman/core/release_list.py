@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from procman.core.release import Release, Status
+from procman.core.slug import shown
+
+LONGEST = 120  # characters of what is told of a release; --json has all of it
 
 
 def table(app: str, releases: Sequence[Release], current: Release | None) -> list[str]:
     """`=== shop Releases - Current: v42`, and a line for each release."""
     live = "" if current is None else f" - Current: {current.name}"
     names = max((len(one.name) for one in releases), default=0)
-    told = [_told(one) for one in releases]
+    told = [_one_line(_told(one)) for one in releases]
     width = max(map(len, told), default=0)
     lines = [
         f"{one.name:<{names}}  {text:<{width}}  {_time(one.created_at)}"
@@ -33,6 +36,11 @@ def as_facts(release: Release, *, is_current: bool) -> Mapping[str, object]:
         "process_types": dict(release.process_types),
         "config_vars": sorted(release.config_vars),
     }
+
+
+def _one_line(text: str) -> str:
+    line = shown(text.encode("utf-8", "surrogateescape"))
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..."
 
 
 def _told(release: Release) -> str:

@@ -24,6 +24,7 @@ from procman.core.release import (
     rollback_target,
     unsettled,
 )
+from procman.core.release_list import table
 from procman.errors import InputError, ProcmanError
 
 AT = "2026-11-23T12:00:01.000000Z"
@@ -218,3 +219,12 @@ def test_garbage_in_the_middle_is_an_error_that_names_the_line_and_tells_no_secr
     with pytest.raises(InputError, match=r"^releases:2: ") as error:
         decode(secret + line + b"\n" + encode(released(2)), path="releases")
     assert SECRET not in str(error.value)
+
+
+def test_a_release_is_one_line_whatever_is_said_of_it() -> None:
+    """A message may be long, of several lines, or hold a terminal's escapes."""
+    release = released(1, description="two\nlines \x1b[31m" + "x" * 3000)
+    [_, line] = table("shop", [release], None)
+    assert line.isprintable()
+    assert line.startswith(r"v1  two\nlines \x1b[31mxxx")
+    assert len(line) < 200
