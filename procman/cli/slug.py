@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from procman.runtime.slug_pack import Progress
 
+FILE = click.Path(dir_okay=False, path_type=Path)
 DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -28,9 +29,7 @@ def slug() -> None:
 
 
 @slug.command(short_help="Pack the app into a slug.")
-@click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Copy it to this file."
-)
+@click.option("-o", "--output", type=FILE, help="Copy it to this file.")
 @click.option(
     "-b",
     "--buildpack",
@@ -63,7 +62,7 @@ def build(
     inputs = read_app(given(ctx, options))
     store = SlugStore(inputs.root)
     packs = tuple(pack.absolute() for pack in buildpacks)
-    order = Order(git=git, buildpacks=packs, config_vars=config_vars_of(inputs))
+    order = Order(git, buildpacks=packs, config_vars=config_vars_of(inputs), output=output)
     try:
         made = build_slug(store, order)
         if output is not None:

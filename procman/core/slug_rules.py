@@ -11,6 +11,8 @@ leaves `/test` in. Both are read here as their writers meant them.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from procman.core.gitignore import Patterns, split_lines
 
 NEVER = frozenset({b".git", b".procman"})  # at any depth: submodules, nested apps
@@ -33,8 +35,19 @@ def never_packed(name: bytes) -> bool:
 class Rules:
     """The rules for one tree; `excludes` answers for one entry whose parents are all included."""
 
-    def __init__(self, slugignore: str | None = None, *, conveniences: bool = True) -> None:
-        """With `conveniences` off, as for what a buildpack made, only `never_packed` holds."""
+    def __init__(
+        self,
+        slugignore: str | None = None,
+        *,
+        conveniences: bool = True,
+        outputs: Collection[bytes] = (),
+    ) -> None:
+        """With `conveniences` off, as for what a buildpack made, only `never_packed` holds.
+
+        `outputs` are the paths that the packed slug is to be written to: the last one must not be
+        in the next.
+        """
+        self._outputs = frozenset(outputs)
         self._patterns: Patterns | None = None
         self._names: dict[bytes, bool] = {}  # → whether directories alone are meant
         defaults = CONVENIENCES if conveniences else ()
@@ -46,7 +59,7 @@ class Rules:
     def excludes(self, path: bytes, *, is_directory: bool) -> bool:
         """Whether the entry at `path`, relative to the app, stays out."""
         name = path.rpartition(b"/")[2]
-        if never_packed(name):
+        if never_packed(name) or path in self._outputs:
             return True
         if self._patterns is None:
             directories_alone = self._names.get(name)

@@ -66,6 +66,10 @@ BUILT_IN = (
     ".goutputstream-*",
     "*___jb_tmp___",
     "*___jb_old___",
+    # what is packed of an app, by `procman slug build -o` too
+    "*.tgz",
+    "*.tgz.json",
+    ".*.procman-*",
     # what apps write while they run
     "*.log",
     "*.pid",

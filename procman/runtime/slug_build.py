@@ -14,7 +14,7 @@ from procman.runtime.build_step import Output
 from procman.runtime.buildpack import Compilation, compile_app, is_inline
 from procman.runtime.git import Commit, current_commit, export, find_commit
 from procman.runtime.scratch import discard
-from procman.runtime.slug_file import process_types_of
+from procman.runtime.slug_file import files_of, process_types_of
 from procman.runtime.slug_pack import pack, read_slugignore
 from procman.runtime.slug_store import SlugStore, describe, stack
 
@@ -35,6 +35,7 @@ class Order:
     config_vars: Mapping[str, str] = field(default_factory=dict, repr=False)
     limit: int = MAX_PACKED  # bytes, packed
     compile_limit: float = COMPILE_LIMIT  # seconds, each buildpack
+    output: Path | None = None  # where a copy is to be written, perhaps in the working tree
 
 
 class Log:
@@ -118,7 +119,10 @@ def _discarded(store: SlugStore, work: Path) -> Iterator[None]:
 
 def _source(root: Path, order: Order, log: Log, work: Path) -> tuple[Commit | None, Path, Rules]:
     if order.git is None:
-        rules = Rules(read_slugignore(os.fsencode(root)))
+        outputs = [] if order.output is None else files_of(order.output)
+        top = os.path.realpath(root)
+        inside = [os.fsencode(os.path.relpath(os.path.realpath(file), top)) for file in outputs]
+        rules = Rules(read_slugignore(os.fsencode(root)), outputs=inside)
         return current_commit(root), root, rules
     repository = order.repository if order.repository is not None else root
     commit = find_commit(repository, order.git)

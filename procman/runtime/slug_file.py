@@ -89,6 +89,11 @@ def write_out(store: SlugStore, slug: Metadata, file: Path) -> None:
             raise SlugError(f"cannot write {file}: {problem.strerror}") from None
 
 
+def files_of(file: Path) -> list[Path]:
+    """What `write_out` writes: the slug, and its metadata."""
+    return [file, _beside(file)]
+
+
 def adopt(store: SlugStore, file: Path) -> Metadata:
     """Copy a slug from elsewhere into the store, once it is seen to be whole and safe.
 
@@ -100,7 +105,7 @@ def adopt(store: SlugStore, file: Path) -> Metadata:
         try:
             shutil.copyfile(file, copy)
         except OSError as problem:
-            raise SlugError(f"cannot read {file}: {problem.strerror}") from None
+            raise SlugError(f"cannot read {file}: {problem.strerror or problem}") from None
         if beside is not None:
             for name in beside.process_types:
                 if not is_type_name(name):  # it becomes a directory's, each dyno's copy

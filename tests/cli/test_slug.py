@@ -53,6 +53,16 @@ def test_build_gives_a_buildpack_the_apps_config_vars(app: Path) -> None:
     assert "s3cret\n-----> Discovering" in call("build", "-d", app).stderr
 
 
+def test_a_slug_written_into_the_app_is_not_in_the_next(app: Path) -> None:
+    """Nor its metadata: the same files stay the same slug."""
+    (app / "data.tgz").write_text("the app's own")
+    ids = {call("build", "-d", app, "-o", app / "app.tgz").stdout for _ in range(3)}
+    assert len(ids) == 1
+    listed = call("inspect", "-d", app, ids.pop().strip()).stdout
+    assert "data.tgz" in listed
+    assert "app.tgz" not in listed
+
+
 def test_inspect_shows_metadata_size_and_the_largest_files(app: Path, tmp_path: Path) -> None:
     """Of a file, and of a slug of the store by the beginning of its id."""
     digest = call("build", "-d", app, "-o", tmp_path / "app.tgz").stdout.strip()

@@ -138,7 +138,7 @@ def test_what_does_not_change_a_file_redeploys_nothing(sandbox: Sandbox) -> None
     (sandbox.root / "new.py").unlink()
     sandbox.write("built/lib.py", "x")
     sandbox.write("node_modules/lib.js", "x")
-    site.done("slug", "build")
+    site.done("slug", "build", "-o", "app.tgz")
     site.done("ps")
     assert changes(site) == []
     site.stop()
