@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from procman.cli.ps import COUNTS, JSON_KEYS
 from tests.end_to_end.conftest import Running, Sandbox, wait_for_end
 
+ROOT = Path(__file__).parent.parent.parent
 SLEEP = "exec sleep 1000"
 STUBBORN = "trap '' TERM INT HUP; echo ready; exec sleep 1000"
 KEYS = [
@@ -106,6 +108,14 @@ def test_the_json_of_ps_is_documented_and_stable(sandbox: Sandbox) -> None:
     assert isinstance(dyno["since"], float)
     assert isinstance(dyno["cpu"], float)
     assert dyno["rss"] > 0
+
+
+def test_every_key_of_the_json_stands_in_the_readme() -> None:
+    """Those that a dyno has behind the router as well."""
+    _, _, rest = (ROOT / "README.md").read_text().partition("`procman ps --json` prints")
+    described = rest.partition("\n## ")[0]
+    for key in (*JSON_KEYS, *COUNTS):
+        assert f"`{key}`" in described
 
 
 def test_ps_tells_how_a_boot_ended_and_when_the_next_comes(sandbox: Sandbox) -> None:
