@@ -101,10 +101,10 @@ class _Screen:
                     if number != signal.SIGWINCH:
                         return 128 + number
             if STDIN in readable:
-                key = os.read(STDIN, 64)
-                if not key or any(quit_key in key for quit_key in _QUIT):
+                keys = os.read(STDIN, 64)  # several, when one is held down
+                if not keys or any(key in keys for key in _QUIT):
                     return 0
-                self._first += (key in _DOWN) - (key in _UP)
+                self._first += sum(map(keys.count, _DOWN)) - sum(map(keys.count, _UP))
 
     def _draw(self, title: str) -> None:
         window = window_of(STDOUT, STDIN) or UNKNOWN_WINDOW

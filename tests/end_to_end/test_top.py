@@ -89,6 +89,8 @@ def test_it_follows_the_window_and_scrolls(top: OpenTerminal) -> None:
     screen.until("3-7 of 10")
     screen.type("k")
     screen.until("2-6 of 10", 2)
+    screen.type("jj\x1b[Bk")  # a key that is held down: several come at once
+    screen.until("4-8 of 10")
     screen.resize(30, 100)
     screen.until("q quits\x1b[K")
     assert len(last_look(screen)) == 13
