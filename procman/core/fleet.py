@@ -193,6 +193,8 @@ class Fleet:
             return self._settle((Say(fact.dyno, what),), now)
         stale = fact.boot != dyno.boot or not dyno.is_live
         policy = self.types[dyno.type].policy
+        if self.fail_fast:
+            policy = replace(policy, restart=machine.Restart.NEVER)  # the exit ends the app
         self.dynos[fact.dyno], effects = machine.observe(
             dyno, fact, now, policy, gate=self._gate(dyno)
         )

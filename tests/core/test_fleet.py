@@ -336,13 +336,15 @@ def test_the_status_is_that_of_the_first_that_failed_for_good() -> None:
 
 
 def test_fail_fast_ends_the_app_with_the_first_exit() -> None:
-    """With its status, be it 0; others are asked to stop."""
-    for status, wanted in ((3, 3), (0, 0), (-11, 139)):
-        app = world("a", "b", fail_fast=True)
-        app.scale(a=1, b=1)
-        app.exit("a.1", status)
-        assert app.is_over()
-        assert app.fleet.status == wanted
+    """With its status, be it 0; others are asked to stop, and nothing is booted once more."""
+    for restart in Restart:
+        for status, wanted in ((3, 3), (0, 0), (-11, 139)):
+            app = world("a", "b", fail_fast=True, policy=Policy(restart=restart))
+            app.scale(a=1, b=1)
+            app.exit("a.1", status)
+            assert app.is_over()
+            assert app.fleet.status == wanted
+            assert app.heard() == ["spawn a.1", "spawn b.1", "signal b.1"]
 
 
 def test_fail_fast_is_about_exits_of_their_own_accord() -> None:
