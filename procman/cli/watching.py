@@ -22,18 +22,26 @@ def watching(app: App, inputs: Inputs, asked: Mapping[str, object], types: Seque
     settings = inputs.settings
     is_piped = settings.text("procfile") == STDIN
     procfile = None if is_piped else _inside(inputs.procfile.path, inputs.root)
+    places = [os.path.join(inputs.settings_in, name) for name in SETTINGS_FILES]
+    settings_files = [_inside(place, inputs.root) for place in places]
     named = [_inside_or_here(name, inputs.root) for name in settings.words("env")]
     # procman works in the app's root from now on: what was named from elsewhere is so from there.
     again = {**asked, "app_root": inputs.root, "procfile": procfile, "env": tuple(named)}
     always = {
-        **dict.fromkeys(SETTINGS_FILES, Subject.SETTINGS),
+        **dict.fromkeys(settings_files, Subject.SETTINGS),
         **dict.fromkeys(named or [".env"], Subject.CONFIG),
     }
     if procfile is not None:
         always[procfile] = Subject.PROCFILE
 
     def plan_again(say: Callable[[str], None]) -> App:
-        fresh = read_inputs(again, os.environ, OPTION_NAMES, need_procfile=not is_piped)
+        fresh = read_inputs(
+            again,
+            os.environ,
+            OPTION_NAMES,
+            need_procfile=not is_piped,
+            settings_in=inputs.settings_in,
+        )
         if is_piped:
             fresh = replace(fresh, procfile=inputs.procfile)
         fresh.procfile.require_valid()

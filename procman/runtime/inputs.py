@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,13 +13,17 @@ from procman.core.settings import Settings, Table
 from procman.errors import InputError
 
 STDIN = "-"
+_APP_ROOT = re.compile(rb"\bapp[-_]root\b")
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """An app as it lies on disk. `from_files` are the config vars that `.env` files gave."""
+    """An app as it lies on disk. `from_files` are the config vars that `.env` files gave;
+    `settings_in` is where its settings files are, which is the root unless they name another.
+    """
 
     root: str
+    settings_in: str
     settings: Settings
     procfile: Procfile
     config_vars: Mapping[str, str]
@@ -31,20 +36,24 @@ def read_inputs(
     known: Iterable[str],
     *,
     need_procfile: bool = True,
+    settings_in: str | None = None,
 ) -> Inputs:
     """Read everything. Raises InputError with place and hint; a Procfile with problems is returned.
 
     Without `need_procfile`, one that nobody named may be missing, and counts as empty.
 
-    The root is `-d`, else the directory of the Procfile named by `-f`, else the current one. The
-    Procfile is `-f`, PROCMAN_PROCFILE, PROCFILE of the environment or of `.env`, the settings'
-    `procfile`, else `Procfile`.
+    The root is `-d`, else the directory of the Procfile named by `-f`, else the current one, else
+    where the `app_root` of the settings there leads. The Procfile is `-f`, PROCMAN_PROCFILE,
+    PROCFILE of the environment or of `.env`, the settings' `procfile`, else `Procfile`.
     """
     outer = Settings(command_line, environ, (), known)
     named = outer.text("procfile")
     asked_root = outer.text("app_root")
-    root = _find_root(asked_root, named)
-    settings = Settings(command_line, environ, _read_tables(root), known)
+    first = _find_root(asked_root, named)
+    settings_in = settings_in or first
+    moved = None if asked_root is not None else _moved_root(first)
+    root, asked_root = moved or first, asked_root or moved
+    settings = Settings(command_line, environ, _read_tables(settings_in), known)
     from_files = _read_env_files(root, settings, environ)
     path = named or environ.get("PROCFILE") or from_files.get("PROCFILE")
     path = path or settings.text("procfile")
@@ -58,7 +67,7 @@ def read_inputs(
 
         override = settings.flag("env_override")
         config_vars = merge_config_vars([from_files], environ, override=override)
-    return Inputs(root, settings, procfile, config_vars, from_files)
+    return Inputs(root, settings_in, settings, procfile, config_vars, from_files)
 
 
 def find_root(
@@ -66,7 +75,9 @@ def find_root(
 ) -> str:
     """The app's root alone, for commands that talk to a running app."""
     settings = Settings(command_line, environ, (), known)
-    return _find_root(settings.text("app_root"), settings.text("procfile"))
+    asked = settings.text("app_root")
+    root = _find_root(asked, settings.text("procfile"))
+    return root if asked is not None else _moved_root(root) or root
 
 
 def _find_root(asked: str | None, procfile: str | None) -> str:
@@ -82,6 +93,17 @@ def _find_root(asked: str | None, procfile: str | None) -> str:
     if not os.path.isdir(root):
         raise InputError("no such directory", path=asked, hint="-d names the app's directory")
     return root
+
+
+def _moved_root(root: str) -> str | None:
+    """The root that a settings file names, from where it is. Nothing else in it counts yet, nor
+    may be wrong: `procman stop` must not mind a slip in it.
+    """
+    for table in _read_tables(root, only=_APP_ROOT):
+        named = Settings({}, {}, [table], table.values).text("app_root")
+        if named is not None:
+            return _find_root(os.path.join(root, named), None)
+    return None
 
 
 def _read_procfile(path: str, root: str, asked_root: str | None) -> Procfile:
@@ -141,8 +163,10 @@ def _shown(path: str) -> str:
         return path
 
 
-def _read_tables(root: str) -> Sequence[Table]:
-    """`procman.toml`, then `[tool.procman]` of `pyproject.toml`; the TOML reader costs 10 ms."""
+def _read_tables(root: str, only: re.Pattern[bytes] | None = None) -> Sequence[Table]:
+    """`procman.toml`, then `[tool.procman]` of `pyproject.toml`; with `only`, those in which it is
+    found, for the TOML reader costs 10 ms.
+    """
     tables = []
     for name in ("procman.toml", "pyproject.toml"):
         path = os.path.join(root, name)
@@ -153,6 +177,8 @@ def _read_tables(root: str) -> Sequence[Table]:
             continue
         except OSError as error:
             raise InputError(f"cannot be read: {error.strerror}", path=name) from None
+        if only is not None and not only.search(data):
+            continue
         if name == "pyproject.toml":
             if b"procman" in data:
                 tool = _parse_toml(data, name).get("tool", {})

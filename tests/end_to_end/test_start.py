@@ -387,6 +387,19 @@ def test_children_run_in_the_procfiles_directory_and_read_its_dotenv(sandbox: Sa
     assert running.lines("a.1") == [os.path.realpath(sandbox.root / "sub"), "sub"]
 
 
+@pytest.mark.parametrize("key", ["app_root", "app-root"])
+def test_a_settings_file_can_name_the_app_root(sandbox: Sandbox, key: str) -> None:
+    """As every option can stand there; other commands find the app from there as well."""
+    sandbox.write("procman.toml", f"{key} = 'sub'\ntypes.a.env = {{ X = 'set' }}\n")
+    sandbox.write("sub/Procfile", "a: pwd; echo $X; exec sleep 60\n")
+    running = sandbox.procman("start")
+    running.until("| set")
+    assert running.lines("a.1") == [os.path.realpath(sandbox.root / "sub"), "set"]
+    assert sandbox.procman("ps").finish() == 0
+    assert sandbox.procman("stop", "--wait").finish() == 0
+    assert running.finish() == 0
+
+
 def test_a_procfile_can_come_from_standard_input(sandbox: Sandbox) -> None:
     """`-f -`."""
     running = sandbox.procman("start", "-f", "-", stdin=b"a: echo piped\n")
