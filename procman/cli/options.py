@@ -114,10 +114,17 @@ def remember(ctx: click.Context, options: Mapping[str, object]) -> None:
 
 
 def given(ctx: click.Context, options: Mapping[str, object]) -> dict[str, object]:
-    """What was given before or after the command's name; the later one wins."""
-    before = ctx.obj if isinstance(ctx.obj, dict) else {}
-    after = {name: value for name, value in options.items() if value not in (None, ())}
-    return {**before, **after}
+    """What was given before or after the command's name; the later one wins, and what may be
+    repeated adds up.
+    """
+    together: dict[str, object] = dict(ctx.obj) if isinstance(ctx.obj, dict) else {}
+    for name, value in options.items():
+        before = together.get(name)
+        if isinstance(value, tuple) and isinstance(before, tuple):
+            together[name] = before + value
+        elif value not in (None, ()):
+            together[name] = value
+    return together
 
 
 def app_root(ctx: click.Context, options: Mapping[str, object]) -> str:
