@@ -12,7 +12,8 @@ AUTO = "auto"
 
 
 def find_base_port(inputs: Inputs, *, any_port: bool = False) -> int | None:
-    """`-p` beats PROCMAN_PORT beats PORT of the environment beats `.env` beats settings.
+    """`-p` beats PROCMAN_PORT beats PORT of the environment beats `.env` beats settings; with
+    `--env-override`, `.env` beats the environment here as well.
 
     None is any free port: for `auto`, and with `any_port` where none of the first two says more.
     Raises InputError for what is no port.
@@ -21,7 +22,10 @@ def find_base_port(inputs: Inputs, *, any_port: bool = False) -> int | None:
     named = found if found is not None and found[1].startswith(("--", "PROCMAN_")) else None
     if named is None and any_port:
         return None
-    for variables, origin in ((os.environ, "PORT"), (inputs.from_files, "PORT in .env")):
+    places = [(os.environ, "PORT"), (inputs.from_files, "PORT in .env")]
+    if inputs.settings.flag("env_override"):
+        places.reverse()
+    for variables, origin in places:
         if named is None and "PORT" in variables:
             named = variables["PORT"], origin
     value, origin = named or found or (str(DEFAULT_PORT), "default")

@@ -55,7 +55,9 @@ def read_inputs(
     root, asked_root = moved or first, asked_root or moved
     settings = Settings(command_line, environ, _read_tables(settings_in), known)
     from_files = _read_env_files(root, settings, environ)
-    path = named or environ.get("PROCFILE") or from_files.get("PROCFILE")
+    override = bool(from_files) and settings.flag("env_override")
+    layers = (from_files, environ) if override else (environ, from_files)
+    path = named or next(filter(None, (layer.get("PROCFILE") for layer in layers)), None)
     path = path or settings.text("procfile")
     if path is None and not need_procfile and not os.path.exists(os.path.join(root, "Procfile")):
         procfile = Procfile("Procfile", {}, {}, ())
@@ -65,7 +67,6 @@ def read_inputs(
     if from_files:
         from procman.core.dotenv import merge_config_vars
 
-        override = settings.flag("env_override")
         config_vars = merge_config_vars([from_files], environ, override=override)
     return Inputs(root, settings_in, settings, procfile, config_vars, from_files)
 
@@ -108,6 +109,8 @@ def _moved_root(root: str) -> str | None:
 
 def _read_procfile(path: str, root: str, asked_root: str | None) -> Procfile:
     if path == STDIN:
+        if sys.stdin is None:
+            raise InputError("it is closed", path="standard input", hint="-f names a file")
         return parse_procfile(sys.stdin.buffer.read(), "standard input")
     inside = os.path.join(root, path)
     if asked_root is not None or not os.path.dirname(path):
@@ -129,19 +132,23 @@ def _read_env_files(root: str, settings: Settings, environ: Mapping[str, str]) -
     names = settings.words("env")
     if not names:
         default = os.path.join(root, ".env")
-        return _read_env_file(default, {}, environ) if os.path.isfile(default) else {}
+        if not os.path.exists(default) or os.path.isdir(default):  # some keep a venv there
+            return {}
+        return _read_env_file(default, "", {}, environ)
+    found = settings.find("env")
+    origin = "" if found is None else found[1]
     merged: dict[str, str] = {}
     for name in names:
         inside = os.path.join(root, name)
         path = inside if os.path.exists(inside) else name
-        merged = _read_env_file(path, merged, environ)
+        merged = _read_env_file(path, origin, merged, environ)
     return merged
 
 
 def _read_env_file(
-    path: str, earlier: Mapping[str, str], environ: Mapping[str, str]
+    path: str, origin: str, earlier: Mapping[str, str], environ: Mapping[str, str]
 ) -> dict[str, str]:
-    """The bindings of earlier files and of this one, which may refer to them."""
+    """The bindings of earlier files and of this one, which may refer to them; `origin` named it."""
     from procman.core.dotenv import parse_dotenv
 
     shown = _shown(path)
@@ -149,7 +156,7 @@ def _read_env_file(
         with open(path, "rb") as file:
             data = file.read()
     except FileNotFoundError:
-        raise InputError("no such file", path=shown, hint="-e named it") from None
+        raise InputError("no such file", path=shown, hint=f"{origin} named it") from None
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", path=shown) from None
     return {**earlier, **parse_dotenv(data, shown, {**environ, **earlier})}

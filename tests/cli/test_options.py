@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ from click.testing import CliRunner, Result
 from procman.cli import COMMANDS, cli
 from procman.cli.options import OPTION_NAMES, wants_colour
 from procman.core.settings import environment_variable
+from procman.errors import InputError
 
 
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -108,6 +110,57 @@ def test_common_options_stand_before_or_after_the_command_and_the_later_wins(
     result = call(*arguments)
     assert result.return_value == 0
     assert f"({types})" in result.output
+
+
+def test_files_of_config_vars_before_and_after_the_command_add_up(app: Path) -> None:
+    """`-e` is repeatable, on whichever side."""
+    (app / "one.env").write_text("PROCFILE=Other\n")
+    (app / "two.env").write_text("X=1\n")
+    result = call("-d", "app", "-e", "one.env", "check", "-e", "two.env")
+    assert "(other)" in result.output
+    result = call("-d", "app", "-e", "no.env", "check", "-e", "two.env")
+    assert isinstance(result.exception, InputError)
+    assert "no.env" in str(result.exception)
+
+
+@pytest.mark.parametrize(("options", "types"), [([], "web"), (["--env-override"], "other")])
+def test_the_callers_procfile_beats_dotenv_and_dotenv_can_be_preferred(
+    app: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], types: str
+) -> None:
+    """PROCFILE as any other variable."""
+    (app / ".env").write_text("PROCFILE=Other\n")
+    monkeypatch.setenv("PROCFILE", "Procfile")
+    assert f"({types})" in call("check", "-d", "app", *options).output
+
+
+def test_a_dotenv_that_is_a_pipe_is_read_and_a_directory_is_none(app: Path) -> None:
+    """Keepers of secrets serve it as a named pipe; some keep a virtual environment of that name."""
+    os.mkfifo(app / ".env")
+    with ThreadPoolExecutor(1) as pool:
+        written = pool.submit((app / ".env").write_text, "PROCFILE=Other\n")
+        assert "(other)" in call("check", "-d", "app").output
+        written.result()
+    (app / ".env").unlink()
+    (app / ".env").mkdir()
+    assert "(web)" in call("check", "-d", "app").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variable", "origin"),
+    [(["-e", "no.env"], "", "--env"), ([], "no.env", "PROCMAN_ENV")],
+)
+def test_a_missing_file_of_config_vars_is_told_with_who_named_it(
+    app: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    variable: str,
+    origin: str,
+) -> None:
+    """It need not have been this call."""
+    monkeypatch.setenv("PROCMAN_ENV", variable)
+    error = call("check", "-d", "app", *arguments).exception
+    assert isinstance(error, InputError)
+    assert error.hint == f"{origin} named it"
 
 
 def test_the_environment_gives_what_the_command_line_does_not(

@@ -342,11 +342,14 @@ def test_the_callers_environment_beats_dotenv_and_dotenv_can_be_preferred(
 
 
 def test_the_base_port_is_taken_in_order(sandbox: Sandbox) -> None:
-    """`-p`, then PORT of the environment, then of `.env`, then 5000."""
+    """`-p`, then PORT of the environment, then of `.env`, then 5000; `--env-override` turns the
+    second and the third round.
+    """
     sandbox.write(".env", "PORT=6100\n")
     for arguments, env, port in (
         (["-p", "8000"], {"PORT": "7000"}, "8000"),
         ([], {"PORT": "7000"}, "7000"),
+        (["--env-override"], {"PORT": "7000"}, "6100"),
         ([], {}, "6100"),
     ):
         running = sandbox.start("a: echo $PORT\n", *arguments, env=env)

@@ -159,6 +159,19 @@ def test_closed_streams_are_no_hindrance(sandbox: Sandbox, closed: str) -> None:
     assert b"Traceback" not in done.stderr
 
 
+def test_a_procfile_from_a_closed_standard_input_is_an_error_that_is_told(sandbox: Sandbox) -> None:
+    """`-f - <&-`."""
+    done = subprocess.run(
+        ["sh", "-c", f"{shlex.join(PROCMAN)} start -f - <&-"],
+        cwd=sandbox.root,
+        env=clean_environment("TEST_MARK=closed", {}, sandbox.root),
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert b"standard input: it is closed" in done.stderr
+
+
 def test_what_our_caller_left_open_is_handed_on_to_no_dyno(sandbox: Sandbox) -> None:
     """A lock that a script holds by descriptor 9 is not held by the dynos."""
     sandbox.write("Procfile", "a: exec ls /proc/self/fd\n")
