@@ -7,7 +7,7 @@ import os
 import click
 
 from procman.cli.options import OPTION_NAMES, common_options, given
-from procman.cli.plan import process_types
+from procman.cli.plan import plan
 from procman.cli.problems import show_problems
 from procman.runtime.inputs import read_inputs
 
@@ -18,14 +18,17 @@ from procman.runtime.inputs import read_inputs
 def check(ctx: click.Context, /, **options: object) -> int:
     """Tell every problem of the Procfile with its line; exit 1 when there is one.
 
-    The .env files and settings are read as well, and are errors of their own.
+    The .env files and settings are read as well, and are errors of their own: what is valid starts.
     """
     inputs = read_inputs(given(ctx, options), os.environ, OPTION_NAMES)
     procfile = inputs.procfile
     show_problems(procfile)
     if procfile.problems:
         return 1
-    per_type = inputs.settings.types(list(procfile.commands))
-    process_types(procfile.commands, inputs.settings, per_type, has_router=False)
+    plan(inputs, (), say=_nothing)
     click.echo(f"Valid procfile detected ({', '.join(procfile.commands)})", err=True)
     return 0
+
+
+def _nothing(_line: str) -> None:
+    """What start would say is no problem."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
-
-import click
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from procman.cli.base_port import find_base_port
 from procman.cli.options import wants_colour
+from procman.cli.problems import on_standard_error
 from procman.cli.signals import parse_signal
 from procman.core.dyno import BOOT_TIMEOUT, STOP_TIMEOUT, Idle, Policy, Restart
 from procman.core.fleet import WEB, ProcessType
@@ -17,7 +16,15 @@ from procman.core.readiness import Exec, Http, Log, Port, Spawned, check_order
 from procman.core.settings import RESTARTS, Settings, TypeSettings
 from procman.core.style import Look
 from procman.errors import InputError
-from procman.runtime.blueprint import App, Front, Shared, base_ports, free_ports, prefix_width
+from procman.runtime.blueprint import (
+    App,
+    Front,
+    PortOf,
+    Shared,
+    base_ports,
+    free_ports,
+    prefix_width,
+)
 from procman.runtime.inputs import Inputs
 
 DEFAULT_HOST = "127.0.0.1"
@@ -27,15 +34,21 @@ IDLES = tuple(idle.value for idle in Idle)
 ROUTER_LOGS = ("errors", "all", "off")
 
 
-def plan(inputs: Inputs, asked: Sequence[str], *, any_port: bool = False) -> App:
+def plan(
+    inputs: Inputs,
+    asked: Sequence[str],
+    *,
+    any_port: bool = False,
+    say: Callable[[str], None] = on_standard_error,
+) -> App:
     """What `start TYPE…` runs, on free ports with `any_port` unless `-p` says otherwise.
 
-    Raises InputError with the origin of what is wrong.
+    `say` is told what is odd and no error. Raises InputError with the origin of what is wrong.
     """
     settings = inputs.settings
     commands = inputs.procfile.commands
     per_type = settings.types(list(commands))
-    formation = _formation(settings, list(commands), asked)
+    formation = _formation(settings, list(commands), asked, say)
     shares = bool(formation.get(WEB)) and _shares(per_type)
     has_router = bool(formation.get(WEB)) and settings.flag("router", not shares)
     shares = shares and not has_router
@@ -45,15 +58,17 @@ def plan(inputs: Inputs, asked: Sequence[str], *, any_port: bool = False) -> App
     base = find_base_port(inputs, any_port=any_port)
     json = settings.choice("log_format", ("text", "json")) == "json"
     pty = settings.maybe_flag("pty")
+    is_led = has_router or shares
+    port_of = free_ports() if base is None else base_ports(base, _port_order(types, is_led))
+    if base is not None:
+        _require_ports({n: q for n, q in formation.items() if not (is_led and n == WEB)}, port_of)
     return App(
         root=inputs.root,
         types=types,
         extra={name: values.env for name, values in per_type.items() if values.env},
         formation=formation,
         config_vars=inputs.config_vars,
-        port_of=free_ports()
-        if base is None
-        else base_ports(base, _port_order(types, has_router or shares)),
+        port_of=port_of,
         look=Look(
             width=prefix_width(formation),
             colour=not json and wants_colour(settings.maybe_flag("color"), 1),
@@ -66,7 +81,7 @@ def plan(inputs: Inputs, asked: Sequence[str], *, any_port: bool = False) -> App
         idle_timeout=_or(settings.duration("idle_timeout"), IDLE_TIMEOUT),
         json=json,
         pty=os.isatty(1) if pty is None else pty,
-        quiet=frozenset(_known(settings.words("quiet"), commands)),
+        quiet=frozenset(_known_dynos(settings.words("quiet"), commands)),
         fail_fast=settings.flag("fail_fast"),
         preboot=settings.flag("preboot"),
     )
@@ -94,7 +109,7 @@ def process_types(
         policy = Policy(
             restart=restart if own.restart is None else Restart(own.restart),
             max_restarts=times,
-            stop_signal=parse_signal(own.stop_signal or "TERM"),
+            stop_signal=_stop_signal(name, own),
             stop_timeout=_or(own.stop_timeout, stop_timeout),
             boot_timeout=boot_timeout if isinstance(ready, (Port, Http, Log, Exec)) else None,
             boot_timeout_kill=settings.flag("boot_timeout_kill"),
@@ -105,6 +120,14 @@ def process_types(
         types[name] = ProcessType(name, own.command or command, policy, own.after, ready)
     check_order({name: process_type.after for name, process_type in types.items()})
     return types
+
+
+def _stop_signal(name: str, own: TypeSettings) -> int:
+    try:
+        return parse_signal(own.stop_signal or "TERM")
+    except InputError as error:
+        place = f"types.{name}.stop_signal"
+        raise InputError(f"{place}: {error.message}", hint=error.hint) from None
 
 
 def _or(value: float | None, default: float) -> float:
@@ -158,7 +181,9 @@ def _port_order(types: Mapping[str, ProcessType], has_router: bool) -> list[str]
     return names
 
 
-def _formation(settings: Settings, types: list[str], asked: Sequence[str]) -> dict[str, int]:
+def _formation(
+    settings: Settings, types: list[str], asked: Sequence[str], say: Callable[[str], None]
+) -> dict[str, int]:
     """The quantities to start with: what was asked for, but for `release` and the excepted."""
     quantities = _quantities(settings, types)
     chosen = _known(asked, types) if asked else types
@@ -168,7 +193,7 @@ def _formation(settings: Settings, types: list[str], asked: Sequence[str]) -> di
     }
     if formation.get(RELEASE):
         formation[RELEASE] = 0
-        click.echo("procman: the release type runs once before a release, never by start", err=True)
+        say("the release type runs once before a release, never by start")
     if not any(formation.values()):
         raise InputError(
             "nothing to run: every process type is at 0 or left out",
@@ -190,8 +215,27 @@ def _quantities(settings: Settings, types: list[str]) -> dict[str, int]:
 
 
 def _known(words: Sequence[str], types: Collection[str]) -> Sequence[str]:
+    """The words, all of which must be process types."""
+    for word in words:
+        if word in types:
+            continue
+        if word.rpartition(".")[0] in types:
+            hint = "name its process type; -c says how many dynos it gets"
+            raise InputError(f"{word!r} is a dyno, not a process type", hint=hint)
+        raise unknown_type(word, types)
+    return words
+
+
+def _known_dynos(words: Sequence[str], types: Collection[str]) -> Sequence[str]:
     """The words, all of which must be process types, or dynos of one."""
     for word in words:
         if word not in types and word.rpartition(".")[0] not in types:
             raise unknown_type(word, types)
     return words
+
+
+def _require_ports(formation: Mapping[str, int], port_of: PortOf) -> None:
+    """Raise InputError when there is no such port; a type's last dyno has its highest."""
+    for name, quantity in formation.items():
+        if quantity:
+            port_of(name, quantity)

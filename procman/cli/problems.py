@@ -9,11 +9,12 @@ import click
 from procman.core.procfile import Procfile
 
 
-def _on_standard_error(line: str) -> None:
+def on_standard_error(line: str) -> None:
+    """As a line of ours."""
     click.echo(f"procman: {line}", err=True)
 
 
-def show_problems(procfile: Procfile, say: Callable[[str], None] = _on_standard_error) -> None:
+def show_problems(procfile: Procfile, say: Callable[[str], None] = on_standard_error) -> None:
     """`Procfile:3: message (hint)`, a line each."""
     for problem in procfile.problems:
         place = procfile.path if problem.line is None else f"{procfile.path}:{problem.line}"

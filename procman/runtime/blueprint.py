@@ -12,6 +12,7 @@ from procman.core.fleet import WEB, ProcessType
 from procman.core.ports import dyno_port
 from procman.core.profile import in_slug
 from procman.core.style import SYSTEM, Look, colour_of
+from procman.errors import InputError
 from procman.runtime.boots import cookie_of
 from procman.runtime.loghub import Source
 from procman.runtime.process import Command, shell_argv
@@ -131,6 +132,16 @@ class Blueprint:
             return self.app.shared.port
         return self.app.port_of(of_type, 1)
 
+    def _public_ports(self) -> dict[str, int]:
+        """Where the types are reached; one that does not run may be past the last port."""
+        ports = {}
+        for name in self.app.types:
+            try:
+                ports[name] = self.public_port(name)
+            except InputError:
+                pass  # it would be refused itself
+        return ports
+
     def command(self, dyno: str, boot: int) -> Command:
         """What to run for a boot.
 
@@ -143,7 +154,7 @@ class Blueprint:
             dyno=dyno,
             cookie=cookie_of(self._cookie, dyno, boot),
             port=port,
-            type_ports={name: self.public_port(name) for name in self.app.types},
+            type_ports=self._public_ports(),
             release=None if self.app.released is None else self.app.released.name,
             extra=self.app.extra.get(of_type),
         )

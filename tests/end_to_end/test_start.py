@@ -319,6 +319,28 @@ def test_an_unknown_type_is_an_error_with_the_nearest_right_name(sandbox: Sandbo
         assert "worker" in running.text.partition("hint")[2]
 
 
+@pytest.mark.parametrize("arguments", [["web.1"], ["-x", "web.1"]])
+def test_a_dyno_where_a_type_belongs_is_an_error(sandbox: Sandbox, arguments: list[str]) -> None:
+    """It is neither left out in silence, nor an app of nothing."""
+    running = sandbox.start("web: echo never\na: echo never\n", *arguments)
+    assert running.finish() == 1
+    assert "'web.1' is a dyno, not a process type" in running.text
+    assert "never" not in running.text
+
+
+def test_a_port_past_the_last_is_an_error_and_that_of_a_type_that_does_not_run_is_none(
+    sandbox: Sandbox,
+) -> None:
+    """Nothing is booted to crash for it."""
+    running = sandbox.start("a: true\nb: echo never\n", "-p", "65500")
+    assert running.finish() == 1
+    assert "b.1 would get port 65600" in running.text
+    assert "started" not in running.text
+    running = sandbox.start("a: echo here\nb: true\n", "a", "-p", "65500")
+    assert running.finish() == 0
+    assert running.lines("a.1") == ["here"]
+
+
 def test_release_is_not_run_by_start_and_says_so(sandbox: Sandbox) -> None:
     """It belongs to a release."""
     running = sandbox.start("release: echo migrated\nweb: echo up\n")
