@@ -70,7 +70,6 @@ def test_a_missing_procfile_is_told_with_a_hint(sandbox: Sandbox) -> None:
         ("procman.toml", "not toml", "procman.toml: not valid TOML"),
         ("pyproject.toml", "[tool.procman]\nprot = 1\n", "pyproject.toml: tool.procman: unknown"),
         ("procman.toml", "[types.web]\nstop_signal = 'NO'\n", "types.web.stop_signal: unknown"),
-        ("procman.toml", "[types.web]\nafter = ['web']\n", "wait for each other: web after web"),
         ("procman.toml", "concurrency = 'wbe=2'\n", "procman.toml: concurrency: unknown process"),
         ("procman.toml", "fail_fast = 'perhaps'\n", "procman.toml: fail_fast: 'perhaps' is not"),
         ("procman.toml", "port = 66000\n", "procman.toml: port: '66000' is not a port"),
