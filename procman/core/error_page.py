@@ -119,7 +119,8 @@ def _facts(code: Code, outage: Outage | None, detail: str) -> list[str]:
     if outage.status_line:
         facts.append(f"{outage.dyno or ''} {outage.status_line}.".lstrip())
     if outage.retry_in is not None:
-        facts.append(f"It is started again in {outage.retry_in:.0f} s.")
+        seconds = math.ceil(outage.retry_in)
+        facts.append(f"It is started again {f'in {seconds} s' if seconds > 0 else 'now'}.")
     if outage.dyno:
         facts.append(f"Start it at once with: procman restart {outage.dyno}")
     if code is Code.H14:

@@ -69,9 +69,19 @@ def test_a_page_shows_the_last_lines_escaped_and_without_control_sequences() -> 
     assert "line 99" in text
     assert f"line {101 - MOST_LINES - 1}\n" not in text
     assert "web.1 exited with status 1." in text
-    assert "It is started again in 3 s." in text
+    assert "It is started again in 4 s." in text
     assert "procman restart web.1" in text
     assert b"Retry-After: 4\r\n" in head
+    due = answer(
+        Code.H10,
+        503,
+        replace(outage, retry_in=0.0),
+        page=True,
+        again=True,
+        request_id="a",
+        close=False,
+    )
+    assert b"It is started again now." in due[1]
     assert b"Content-Length: %d\r\n" % len(body) in head
     assert "http://" not in text
     assert "https://" not in text
