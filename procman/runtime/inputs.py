@@ -109,8 +109,6 @@ def _moved_root(root: str) -> str | None:
 
 def _read_procfile(path: str, root: str, asked_root: str | None) -> Procfile:
     if path == STDIN:
-        if sys.stdin is None:
-            raise InputError("it is closed", path="standard input", hint="-f names a file")
         return parse_procfile(sys.stdin.buffer.read(), "standard input")
     inside = os.path.join(root, path)
     if asked_root is not None or not os.path.dirname(path):

@@ -159,8 +159,8 @@ def test_closed_streams_are_no_hindrance(sandbox: Sandbox, closed: str) -> None:
     assert b"Traceback" not in done.stderr
 
 
-def test_a_procfile_from_a_closed_standard_input_is_an_error_that_is_told(sandbox: Sandbox) -> None:
-    """`-f - <&-`."""
+def test_a_procfile_from_a_closed_standard_input_is_an_empty_one(sandbox: Sandbox) -> None:
+    """`-f - <&-`, an error that names where it was read."""
     done = subprocess.run(
         ["sh", "-c", f"{shlex.join(PROCMAN)} start -f - <&-"],
         cwd=sandbox.root,
@@ -169,7 +169,7 @@ def test_a_procfile_from_a_closed_standard_input_is_an_error_that_is_told(sandbo
         check=False,
     )
     assert done.returncode == 1
-    assert b"standard input: it is closed" in done.stderr
+    assert b"procman: standard input: there is no process type in it" in done.stderr
 
 
 def test_what_our_caller_left_open_is_handed_on_to_no_dyno(sandbox: Sandbox) -> None:
