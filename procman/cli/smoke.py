@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -20,11 +19,11 @@ from procman.cli.options import (
 from procman.cli.plan import plan
 from procman.cli.problems import show_problems
 from procman.core.durations import parse_duration
-from procman.core.dyno import Idle, Restart
+from procman.core.dyno import STOP_TIMEOUT, Idle, Restart
 from procman.core.smoke import ENDED, Report, as_annotations, as_json, as_junit, as_text
 from procman.errors import InputError, UsageError
 from procman.runtime.blueprint import App
-from procman.runtime.inputs import Inputs, read_inputs
+from procman.runtime.inputs import read_inputs
 
 OK = "200"
 
@@ -76,26 +75,37 @@ def smoke(
     paths = _paths(path)
     if paths and app.front is None:
         raise UsageError("--path needs a web type that runs behind the router")
+    stop_timeout = inputs.settings.duration("stop_timeout")
     course = Smoke(
         Plan(
             timeout=_duration("--timeout", timeout),
             paths=paths,
             expect=_statuses(expect),
             steady=_duration("--for", steady),
+            stop_timeout=STOP_TIMEOUT if stop_timeout is None else stop_timeout,
             argv=command,
             environment=inputs.config_vars,
         ),
         os.path.basename(app.root),
     )
-    on_github = os.environ.get("GITHUB_ACTIONS") == "true" and not is_json
+    junit = junit and os.path.abspath(junit)  # the run goes to the app's directory
+    procfile = _from_workspace(inputs.procfile.path)
+    on_github = os.environ.get("GITHUB_ACTIONS") == "true"
     if on_github:
-        click.echo("::group::procman smoke: logs")
+        click.echo("::group::procman smoke: logs", err=is_json)
     status = start(app, course)
     if on_github:
-        click.echo("::endgroup::")
+        click.echo("::endgroup::", err=is_json)
     report = course.report
     report.reason = _why_it_ended(report, status)
-    _tell(report, inputs, on_github=on_github, is_json=is_json, junit=junit)
+    try:
+        click.echo(as_json(report) if is_json else as_text(report), nl=False)
+        if on_github:
+            annotations = as_annotations(report, procfile, inputs.procfile.lines)
+            click.echo(annotations, nl=False, err=is_json)
+    finally:  # whoever reads standard output, or does not
+        if junit is not None:
+            _write(junit, as_junit(report))
     return status if report.status == 0 else report.status
 
 
@@ -122,25 +132,20 @@ def _why_it_ended(report: Report, status: int) -> str | None:
     return report.reason if report.dynos else ENDED
 
 
-def _tell(
-    report: Report, inputs: Inputs, *, on_github: bool, is_json: bool, junit: str | None
-) -> None:
-    if junit is not None:
-        try:
-            with open(junit, "w", encoding="utf-8") as file:
-                file.write(as_junit(report))
-        except OSError as error:
-            raise InputError(f"cannot be written: {error.strerror}", path=junit) from None
-    if is_json:
-        import json
+def _from_workspace(path: str) -> str:
+    """As GitHub names a file: from the checkout's root, wherever in it the job is."""
+    workspace = os.environ.get("GITHUB_WORKSPACE")
+    return os.path.relpath(path, workspace) if workspace else path
 
-        click.echo(json.dumps(as_json(report), indent=2))
-        return
-    sys.stdout.flush()
-    click.echo(as_text(report), nl=False)
-    if on_github:
-        procfile = inputs.procfile
-        click.echo(as_annotations(report, procfile.path, procfile.lines), nl=False)
+
+def _write(path: str, text: str) -> None:
+    """The JUnit report, in a directory that is made where there is none."""
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", path=path) from None
 
 
 def _paths(paths: Sequence[str]) -> Sequence[str]:

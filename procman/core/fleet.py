@@ -71,6 +71,7 @@ class Fleet:
     beside: Beside = field(default_factory=Beside)
     asleep: set[str] = field(default_factory=set)  # derived: a request must not search for them
     phase: Phase = Phase.RUNNING
+    is_killed: bool = False  # it ends without a grace
     status: int | None = None  # the app's own exit status, once it is decided
 
     # --- intents ---
@@ -147,6 +148,7 @@ class Fleet:
         if self.status is None:
             self.status = status
         self.phase = Phase.ENDING
+        self.is_killed = self.is_killed or kill
         effects: Effects = ()
         for name in reversed(tuple(self.dynos)):
             effects += self.beside.stop(name, now, self._policy(name), kill=kill)

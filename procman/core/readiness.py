@@ -111,6 +111,21 @@ def parse_readiness(text: str, origin: str) -> Readiness:
     return check
 
 
+def describe_wait(check: Readiness) -> str:
+    """What a boot that is not ready has not done yet; nothing to say of one that is soon."""
+    match check:
+        case Port():
+            return "it listens on no port"
+        case Http():
+            return f"GET {check.argument} is not answered well"
+        case Log():
+            return f"no line has {check.argument!r}"
+        case Exec():
+            return f"{check.argument!r} fails"
+        case Spawned() | Finished() | Delay():
+            return ""
+
+
 def check_order(after: Mapping[str, Sequence[str]]) -> None:
     """Raise InputError when process types wait for each other in a circle.
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
+from procman.core.codes import Code
 from procman.core.durations import format_duration
+from procman.core.fleet import WEB
 
 SHOWN_LINES = 15  # of a failed dyno's last lines
 ENDED = "the app ended before the smoke test did"
@@ -35,12 +38,15 @@ class AnswerResult:
 
 @dataclass(slots=True)
 class Report:
-    """What was found so far. `reason` is what failed beside dynos and answers."""
+    """What was found so far. `reason` is what failed beside dynos and answers, `command_reason` why
+    the command could not be run, which its status tells as a shell's would.
+    """
 
     app: str
     dynos: list[DynoResult] = field(default_factory=list)
     answers: list[AnswerResult] = field(default_factory=list)
     command_status: int | None = None
+    command_reason: str | None = None
     reason: str | None = None
     seconds: float = 0.0
 
@@ -52,6 +58,29 @@ class Report:
             return 1
         return self.command_status or 0
 
+    @property
+    def command_failure(self) -> str | None:
+        """What there is to say of a command that failed."""
+        if not self.command_status:
+            return None
+        return self.command_reason or f"the command ended with status {self.command_status}"
+
+    def lines_of(self, dyno: DynoResult) -> Sequence[str]:
+        """Its last lines, where they may tell why: it failed, or is who answers and that did."""
+        answered_wrongly = any(answer.reason is not None for answer in self.answers)
+        tells = dyno.reason is not None or (dyno.type == WEB and answered_wrongly)
+        return dyno.last_lines[-SHOWN_LINES:] if tells else ()
+
+
+def why_wrong(status: int, expect: Collection[int], *, code: str, location: str) -> str | None:
+    """Why an answer is not the right one. The router's own, with a `code`, never is the app's."""
+    if code in Code.__members__:
+        return f"{code} {Code[code].description}"
+    if status in expect:
+        return None
+    wanted = f"expected {' or '.join(map(str, sorted(expect)))}"
+    return f"{wanted}, it redirects to {location}" if location else wanted
+
 
 def as_text(report: Report) -> str:
     """A short report for people: each dyno, each answer, the reason of a failure."""
@@ -62,17 +91,18 @@ def as_text(report: Report) -> str:
         ready = "" if dyno.ready_after is None else f", ready after {_time(dyno.ready_after)}"
         why = "" if dyno.reason is None else f": {dyno.reason}"
         lines.append(f"{mark} {dyno.dyno.ljust(width)}  {dyno.state}{ready}{why}")
-        if dyno.reason is not None and dyno.last_lines:
+        last_lines = report.lines_of(dyno)
+        if last_lines:
             lines.append("     its last lines:")
-            lines += [f"     | {line}" for line in dyno.last_lines[-SHOWN_LINES:]]
+            lines += [f"     | {line}" for line in last_lines]
     for answer in report.answers:
         mark = "ok  " if answer.reason is None else "FAIL"
-        got = "no answer" if answer.status is None else str(answer.status)
         why = "" if answer.reason is None else f": {answer.reason}"
-        lines.append(f"{mark} GET {answer.path}  {got} in {_time(answer.seconds)}{why}")
-    if report.command_status is not None:
-        mark = "ok  " if report.command_status == 0 else "FAIL"
-        lines.append(f"{mark} the command ended with status {report.command_status}")
+        lines.append(f"{mark} GET {answer.path}  {_got(answer)} in {_time(answer.seconds)}{why}")
+    if report.command_failure is not None:
+        lines.append(f"FAIL {report.command_failure}")
+    elif report.command_status is not None:
+        lines.append("ok   the command ended with status 0")
     if report.reason is not None:
         lines.append(f"FAIL {report.reason}")
     verdict = "passed" if report.status == 0 else f"failed with status {report.status}"
@@ -80,20 +110,22 @@ def as_text(report: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
-def as_json(report: Report) -> Mapping[str, object]:
+def as_json(report: Report) -> str:
     """The report as one object."""
-    return {
+    fields = {
         "app": report.app,
         "status": report.status,
         "reason": report.reason,
         "seconds": round(report.seconds, 3),
         "command_status": report.command_status,
+        "command_reason": report.command_reason,
         "dynos": [
             {**asdict(d), "ready_after": None if d.ready_after is None else round(d.ready_after, 3)}
             for d in report.dynos
         ],
         "answers": [{**asdict(a), "seconds": round(a.seconds, 3)} for a in report.answers],
     }
+    return json.dumps(fields, indent=2) + "\n"
 
 
 def as_junit(report: Report) -> str:
@@ -101,11 +133,12 @@ def as_junit(report: Report) -> str:
     from xml.sax.saxutils import escape, quoteattr
 
     cases = [_case(d.dyno, d.ready_after or 0.0, d.reason, d.last_lines) for d in report.dynos]
-    cases += [_case(f"GET {a.path}", a.seconds, a.reason, ()) for a in report.answers]
+    web = [line for d in report.dynos if d.type == WEB for line in report.lines_of(d)]
+    for answer in report.answers:
+        why = None if answer.reason is None else f"{_got(answer)}: {answer.reason}"
+        cases.append(_case(f"GET {answer.path}", answer.seconds, why, web))
     if report.command_status is not None:
-        failed = report.command_status != 0
-        reason = f"ended with status {report.command_status}" if failed else None
-        cases.append(_case("command", 0.0, reason, ()))
+        cases.append(_case("command", 0.0, report.command_failure, ()))
     if report.reason is not None:
         cases.append(_case("smoke", 0.0, report.reason, ()))
     failures = sum(reason is not None for _, _, reason, _ in cases)
@@ -127,26 +160,35 @@ def as_junit(report: Report) -> str:
 
 
 def as_annotations(report: Report, procfile: str, line_of: Mapping[str, int]) -> str:
-    """GitHub's workflow commands: an error at the Procfile's line for each failed dyno."""
-    lines = []
+    """GitHub's workflow commands: an error at the Procfile's line for each thing that failed."""
+    return "".join(
+        f"::error file={_property(procfile)},line={line}::{_data(text)}\n"
+        for line, text in _failures(report, line_of)
+    )
+
+
+def _failures(report: Report, line_of: Mapping[str, int]) -> Iterator[tuple[int, str]]:
+    """What failed, each with the line of the Procfile that it is about."""
     for dyno in report.dynos:
         if dyno.reason is not None:
-            line = line_of.get(dyno.type, 1)
-            place = f"file={_property(procfile)},line={line}"
-            lines.append(f"::error {place}::{_data(f'{dyno.dyno}: {dyno.reason}')}")
+            yield line_of.get(dyno.type, 1), f"{dyno.dyno}: {dyno.reason}"
     for answer in report.answers:
         if answer.reason is not None:
-            what = _data(f"GET {answer.path}: {answer.reason}")
-            lines.append(f"::error file={_property(procfile)},line={line_of.get('web', 1)}::{what}")
-    if report.reason is not None:
-        lines.append(f"::error file={_property(procfile)},line=1::{_data(report.reason)}")
-    return "".join(f"{line}\n" for line in lines)
+            what = f"GET {answer.path}: {_got(answer)}: {answer.reason}"
+            yield line_of.get(WEB, 1), what
+    for reason in (report.command_failure, report.reason):
+        if reason is not None:
+            yield 1, reason
 
 
 def _case(
     name: str, seconds: float, reason: str | None, output: Sequence[str]
 ) -> tuple[str, float, str | None, Sequence[str]]:
     return name, seconds, reason, output
+
+
+def _got(answer: AnswerResult) -> str:
+    return "no answer" if answer.status is None else str(answer.status)
 
 
 def _time(seconds: float) -> str:
@@ -156,7 +198,8 @@ def _time(seconds: float) -> str:
 def _xml(text: str) -> str:
     """Without the characters that XML 1.0 cannot hold."""
     return "".join(
-        c if c in "\t\n\r" or " " <= c <= "\ud7ff" or c >= "\ue000" else "?" for c in text
+        c if c in "\t\n\r" or " " <= c <= "\ud7ff" or "\ue000" <= c not in "\ufffe\uffff" else "?"
+        for c in text
     )
 
 

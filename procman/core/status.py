@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from procman.core.dyno import LIVE, Dyno, State
 from procman.core.exits import describe_exit, shell_status
 from procman.core.fleet import Fleet
-from procman.core.readiness import Spawned
+from procman.core.readiness import Spawned, describe_wait
 
 # A dyno without a check of its readiness counts as up when it is spawned. A wrong command ends in
 # milliseconds, a program with an import that fails in some tenths of a second: so who waits for it
@@ -97,7 +97,8 @@ def why_not_up(fleet: Fleet, dyno: Dyno) -> str | None:
             waits = fleet.waits_for(dyno.type)
             return f"waits for {', '.join(waits)}" if waits else "stopped"
         case State.STARTING:
-            return "not ready yet"
+            missing = describe_wait(fleet.types[dyno.type].ready)
+            return f"not ready yet: {missing}" if missing else "not ready yet"
         case State.STOPPING:
             return "stopping"
         case State.CRASHED | State.FINISHED:

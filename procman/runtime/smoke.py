@@ -13,8 +13,9 @@ from procman.core.dyno import Dyno, State
 from procman.core.environment import COOKIE
 from procman.core.exits import describe_exit, shell_status
 from procman.core.fleet import WEB, Fleet, Phase
-from procman.core.smoke import ENDED, AnswerResult, DynoResult, Report
+from procman.core.smoke import ENDED, AnswerResult, DynoResult, Report, why_wrong
 from procman.core.status import why_not_up
+from procman.runtime.asking import Heard, NoAnswer, ask
 from procman.runtime.boots import cookie_of
 from procman.runtime.last_lines import LastLines
 from procman.runtime.loghub import Sink
@@ -32,6 +33,7 @@ class Plan:
     paths: Sequence[str]
     expect: frozenset[int]
     steady: float
+    stop_timeout: float
     argv: Sequence[str]
     environment: Mapping[str, str]
 
@@ -79,18 +81,18 @@ class Smoke:
     async def _ask(self, url: str) -> None:
         for path in self._plan.paths:
             began = time.monotonic()
+            heard = Heard()
+            trouble: str | None = "no answer in time"
             try:
                 async with asyncio.timeout(ONE_ANSWER):
-                    status: int | None = await _get(url, path)
-                reason = None if status in self._plan.expect else f"expected {self._expected()}"
+                    await ask(url, path, heard)
+                trouble = None
             except TimeoutError:
-                status, reason = None, "no answer in time"
-            except (OSError, ValueError) as error:
-                status, reason = None, f"no answer: {error}"
-            except asyncio.CancelledError:
-                self._note_answer(path, None, began, "no answer in time")
-                raise
-            self._note_answer(path, status, began, reason)
+                pass
+            except NoAnswer as error:
+                trouble = str(error)
+            finally:  # also when time runs out for all of them
+                self._note_answer(path, heard, time.monotonic() - began, trouble)
 
     async def _stay_steady(self, supervisor: Supervisor) -> None:
         try:
@@ -120,7 +122,7 @@ class Smoke:
             )
         except OSError as error:
             self.report.command_status = 127 if isinstance(error, FileNotFoundError) else 126
-            self.report.reason = f"{argv[0]}: {error.strerror}"
+            self.report.command_reason = f"{argv[0]}: {error.strerror}"
             return
         boots.probes.add(pid)
         boots.guardian.watch(pid)
@@ -130,16 +132,27 @@ class Smoke:
             await asyncio.wait({command, lost}, return_when=asyncio.FIRST_COMPLETED)
             if not command.done():
                 os.killpg(pid, signal.SIGTERM)
+                await self._grace(command, supervisor)
+                _kill(pid)
             self.report.command_status = shell_status(await command)
         finally:
             lost.cancel()
             command.cancel()
-            try:
-                os.killpg(pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                pass  # nothing is left of it
+            _kill(pid)
             boots.probes.discard(pid)
             boots.guardian.forget(pid)
+
+    async def _grace(self, command: asyncio.Task[int], supervisor: Supervisor) -> None:
+        """Wait for a command that was asked to stop; then it is killed, and at once if all are."""
+        killed = asyncio.create_task(supervisor.until(lambda: supervisor.fleet.is_killed))
+        try:
+            await asyncio.wait(
+                {command, killed},
+                timeout=self._plan.stop_timeout,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            killed.cancel()
 
     def _waiting(self, fleet: Fleet) -> list[str]:
         """Who is not up yet. What may finish has done its work with status 0; web may not."""
@@ -157,9 +170,14 @@ class Smoke:
         answered = all(answer.reason is None for answer in self.report.answers)
         return self.report.reason is None and answered and not self._is_lost(fleet)
 
-    def _note_answer(self, path: str, status: int | None, began: float, reason: str | None) -> None:
-        seconds = time.monotonic() - began
-        self.report.answers.append(AnswerResult(path, status, seconds, reason))
+    def _note_answer(self, path: str, heard: Heard, seconds: float, trouble: str | None) -> None:
+        reason = trouble
+        if heard.status is not None:
+            wrong = why_wrong(
+                heard.status, self._plan.expect, code=heard.code, location=heard.location
+            )
+            reason = wrong or (trouble and f"the body did not come to its end, {trouble}")
+        self.report.answers.append(AnswerResult(path, heard.status, seconds, reason))
 
     def _note_dynos(self, fleet: Fleet) -> None:
         is_ending = fleet.phase is Phase.ENDING
@@ -175,8 +193,12 @@ class Smoke:
         if is_ending and not self._failed and self.report.reason is None:
             self.report.reason = ENDED
 
-    def _expected(self) -> str:
-        return " or ".join(map(str, sorted(self._plan.expect)))
+
+def _kill(group: int) -> None:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass  # nothing is left of it
 
 
 def _failure(dyno: Dyno) -> str | None:
@@ -186,21 +208,3 @@ def _failure(dyno: Dyno) -> str | None:
     if dyno.state is State.FINISHED and (dyno.type == WEB or dyno.status != 0):
         return f"ended, {describe_exit(dyno.status or 0)}"
     return None
-
-
-async def _get(url: str, path: str) -> int:
-    """The status of a GET through the router; its body is read to the end."""
-    host, _, port = url.removeprefix("http://").rpartition(":")
-    reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-    try:
-        head = f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUser-Agent: procman-smoke\r\n"
-        writer.write(f"{head}Accept: */*\r\nConnection: close\r\n\r\n".encode())
-        line = await reader.readline()
-        version, _, rest = line.partition(b" ")
-        if not version.startswith(b"HTTP/1."):
-            raise ValueError("the connection was closed")
-        while await reader.read(65536):
-            pass
-        return int(rest[:3])
-    finally:
-        writer.close()

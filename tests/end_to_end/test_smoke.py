@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import Running, Sandbox
+from tests.end_to_end.conftest import PATIENCE, PROCMAN, Running, Sandbox, clean_environment
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -49,7 +49,7 @@ def test_web_and_worker_and_a_command_that_uses_them(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("env", "cause"),
     [
-        ({"CRASHY_WEB": "unbound"}, "not ready yet"),
+        ({"CRASHY_WEB": "unbound"}, "not ready yet: it listens on no port"),
         ({"CRASHY_WEB": "crash", "CRASHY_AFTER": "0.5"}, "crashed, status 3"),
         ({"CRASHY_WEB": "crash", "CRASHY_AFTER": "3"}, "crashed, status 3"),
         ({"CRASHY_WEB": "error"}, "500"),
@@ -85,12 +85,60 @@ def test_an_end_at_once_is_told_as_the_cause(sandbox: Sandbox) -> None:
 
 
 def test_the_commands_status_is_the_tests_own(sandbox: Sandbox) -> None:
-    """CI sees what the user's own tests say; a missing command is 127 … which is a failure of 1."""
+    """CI sees what the user's own tests say; a missing command is 127, as to a shell."""
     running = smoke(sandbox, "hello", "--for", "0s", "--", "sh", "-c", "exit 7")
     assert running.finish() == 7
+    running = smoke(sandbox, "hello", "--for", "0s", "--", "sh", "-c", "kill -SEGV $$")
+    assert running.finish() == 139
     running = smoke(sandbox, "hello", "--for", "0s", "--", "there-is-none")
-    assert running.finish() == 1
-    assert "there-is-none" in running.text
+    assert running.finish() == 127
+    assert "FAIL there-is-none: No such file or directory" in running.text
+
+
+ANSWERS = r"""
+import os, socketserver
+class Answers(socketserver.StreamRequestHandler):
+    def handle(self):
+        path = self.rfile.readline().split()[1]
+        while self.rfile.readline().strip():
+            pass
+        self.wfile.write({
+            b"/early": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+                       b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+            b"/broken": b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nok",
+            b"/chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n99\r\nok",
+            b"/moved": b"HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n",
+            b"/events": b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n:\n\n",
+        }.get(path, b""))
+        if path == b"/events":
+            self.wfile.flush()
+            self.rfile.read()  # the stream ends when its reader goes
+class Server(socketserver.ThreadingTCPServer):
+    daemon_threads = allow_reuse_address = True
+Server(("127.0.0.1", int(os.environ["PORT"])), Answers).serve_forever()
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/early", "ok   GET /early  200 in"),
+        ("/events", "ok   GET /events  200 in"),
+        ("/moved", "expected 200, it redirects to /login"),
+        ("/broken", "the body did not come to its end, it broke off"),
+        ("/chunks", "the body did not come to its end, it broke off"),
+        ("/closed", "503 in …: H13 Connection closed without response"),
+    ],
+)
+def test_an_answer_is_judged_whole(sandbox: Sandbox, path: str, told: str) -> None:
+    """A right status is not enough when the answer breaks off; interim answers do not count."""
+    sandbox.write("Procfile", f"web: exec {sys.executable} web.py\n")
+    sandbox.write("web.py", ANSWERS)
+    running = sandbox.procman("smoke", "--path", path, "--for", "0s")
+    assert running.finish() == (0 if told.startswith("ok") else 1)
+    head, _, rest = told.partition("…")
+    assert head in running.text
+    assert rest in running.text
 
 
 def test_json_and_junit_say_the_same(sandbox: Sandbox) -> None:
@@ -118,6 +166,67 @@ def test_github_gets_a_log_group_and_an_annotation_at_the_procfiles_line(
     assert running.finish() == 1
     assert "::group::procman smoke" in running.text
     assert "::error file=Procfile,line=1::web.1: crashed, status 1" in running.text
+
+
+def test_github_finds_the_procfile_from_the_checkouts_root_and_json_stays_json(
+    sandbox: Sandbox,
+) -> None:
+    """A job that works in a directory of the checkout; groups and annotations go where logs go."""
+    env = {"GITHUB_ACTIONS": "true", "GITHUB_WORKSPACE": str(sandbox.root.parent)}
+    command = ["--", "sh", "-c", "exit 4"]
+    running = smoke(sandbox, "hello", "--for", "0s", "--json", *command, **env)
+    assert running.finish() == 4
+    assert "::endgroup::" in running.text
+    place = f"file={sandbox.root.name}/Procfile,line=1"
+    assert f"::error {place}::the command ended with status 4" in running.text
+
+
+def test_the_junit_report_goes_where_the_caller_is(sandbox: Sandbox) -> None:
+    """Not where the app is, also in a directory that is yet to be made, and unread or not."""
+    sandbox.write("app/Procfile", "job: true\n")
+    arguments = ["smoke", "-d", "app", "--for", "0s", "--junit", "out/smoke.xml"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*PROCMAN, *arguments],
+            cwd=sandbox.root,
+            env=clean_environment("TEST_MARK=junit", {}, sandbox.root),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+        )
+    assert done.returncode == 1
+    assert all(line.startswith("procman: ") for line in done.stderr.splitlines()), done.stderr
+    ET.fromstring((sandbox.root / "out/smoke.xml").read_text())
+
+
+STUBBORN = "trap '' TERM; (trap '' TERM; sleep 60) & echo running; wait; wait"
+
+
+def test_a_command_that_does_not_stop_is_killed_when_a_dyno_crashes(sandbox: Sandbox) -> None:
+    """After the grace that dynos have: a job does not hang until CI's own limit."""
+    sandbox.write("Procfile", "worker: until test -e go; do sleep 0.01; done; exit 3\n")
+    command = ["--for", "0s", "--", "sh", "-c", STUBBORN.replace("wait;", "touch go; wait;", 1)]
+    running = sandbox.procman("smoke", *command, env={"PROCMAN_STOP_TIMEOUT": "100ms"})
+    assert running.finish() == 1
+    assert "FAIL worker.1  crashed" in running.text
+    assert "FAIL the command ended with status 137" in running.text
+    assert not running.survivors()
+
+
+def test_a_second_ctrl_c_kills_a_command_that_does_not_stop(sandbox: Sandbox) -> None:
+    """At once, as it does with dynos."""
+    running = smoke(
+        sandbox, "hello", "--for", "0s", "--", "sh", "-c", STUBBORN, PROCMAN_STOP_TIMEOUT="600s"
+    )
+    running.until("running\n")
+    running.send(signal.SIGINT)
+    running.until("SIGINT received")
+    running.send(signal.SIGINT)
+    assert running.finish() == 1
+    assert "FAIL stopped by a signal" in running.text
+    assert not running.survivors()
 
 
 def test_a_wrong_call_is_2(sandbox: Sandbox) -> None:
