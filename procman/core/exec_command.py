@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 
 # Nearly all commands are such: one look, where reading a shell's words takes an import.
-_PLAIN = re.compile(r"([A-Za-z0-9_./-]+)(?: +[A-Za-z0-9_./:=,@%+${}-]+)*")
+_PLAIN = re.compile(r"([A-Za-z0-9_./][A-Za-z0-9_./-]*)(?: +[A-Za-z0-9_./:=,@%+${}-]+)*")
 
 # What no shell would change: no variable, no quote, no pattern, no home directory.
-_LITERAL = re.compile(r"exec((?: +[A-Za-z0-9_./:=,@%+-]+)+)")
+_LITERAL = re.compile(r"exec(?! +-)((?: +[A-Za-z0-9_./:=,@%+-]+)+)")
 
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _EXPANDED = re.compile(r"[$~`]")
+_NOT_FIRST = re.compile(r"-|\d*[<>]|&")  # `exec` would take an option; a redirection before words
 _OPERATORS = frozenset(";&|()\n")
 _HARMLESS = re.compile(r"\$\([^()\n]*\)|\d*>&\d+|&>")  # a substitution, a redirection
 
@@ -41,6 +42,8 @@ def as_exec(command: str) -> str:
     plain = _PLAIN.fullmatch(command)
     if plain is not None:
         return command if plain[1] in _ITS_OWN else f"exec {command}"
+    if _NOT_FIRST.match(command.lstrip()):
+        return command
     import shlex
 
     lexer = shlex.shlex(_HARMLESS.sub(" x ", command), posix=True, punctuation_chars=";&|()\n")

@@ -48,6 +48,12 @@ def test_its_variables_go_with_it() -> None:
         "A=1 B=$A server",
         "DATA=~/data server",
         "",
+        "-x 1",  # `exec` would take it for an option of its own
+        "-x '1 2'",
+        "exec -a name server",
+        "2>&1 server --now",  # `exec` is not the first word then, and need not be
+        ">log server",
+        "&>log server",
     ],
 )
 def test_any_other_is_left_as_it_is(command: str) -> None:
@@ -68,6 +74,8 @@ def test_any_other_is_left_as_it_is(command: str) -> None:
         ("server # comment", []),
         ("A=1 server", ["env", "A=1", "server"]),
         ("exec server", ["server"]),
+        ("exec -a name server", []),
+        ("-x 1", []),
         ("echo x", []),
         ("one; two", []),
     ],

@@ -59,8 +59,9 @@ def boot() -> Iterator[Boot]:
         pty: bool = False,
         window: tuple[int, int] | None = None,
         path: str = "/usr/bin:/bin",
+        pwd: str = "",
     ) -> Process:
-        environment = {"PATH": path, "MARK": "1"}
+        environment = {"PATH": path, "MARK": "1", "PWD": pwd}
         plan = Command(shell_argv(command), environment, pty, window)
         process = spawn("web.1", 1, plan, Watched())
         started.append(process)
@@ -227,6 +228,24 @@ def test_a_literal_command_is_run_as_a_shell_would_run_it(
     (tmp_path / "show").chmod(0o755)
     monkeypatch.chdir(tmp_path)
     assert read(boot("./show a=b", pty=pty)).strip() == f"./show a=b {tmp_path} 1"
+
+
+@pytest.mark.parametrize(
+    "told", ["", "by", "elsewhere", "nowhere", "relative"], ids=lambda told: told or "nothing"
+)
+def test_where_it_is_is_told_as_a_shell_tells_it(
+    boot: Boot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str
+) -> None:
+    """POSIX: what PWD was, by a link as well, if that is here and absolute."""
+    (tmp_path / "by").symlink_to(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    pwd = "." if told == "relative" else str(tmp_path / told) if told else ""
+    shown = ["/bin/sh", "-c", "env | grep ^PWD="]
+    by_shell = subprocess.run(
+        shown, env={"PATH": "/usr/bin:/bin", "PWD": pwd}, stdout=subprocess.PIPE, check=True
+    )
+    assert by_shell.stdout.decode().strip() in read(boot("env", pwd=pwd)).splitlines()
 
 
 @pytest.mark.parametrize("path", ["", ":", "/nowhere::/usr/bin"])
