@@ -29,11 +29,11 @@ from typing import TypeVar
 from benchmarks.measure import unwind_on_sigterm
 from procman.core.slug import MiB
 from procman.errors import SlugError
-from procman.runtime.overlay import Copies, Means
-from procman.runtime.scratch import remove_tree
-from procman.runtime.slug_file import adopt
-from procman.runtime.slug_pack import pack
-from procman.runtime.slug_store import SlugStore
+from procman.runtime.slugs.file import adopt
+from procman.runtime.slugs.overlay import Copies, Means
+from procman.runtime.slugs.pack import pack
+from procman.runtime.slugs.scratch import remove_tree
+from procman.runtime.slugs.store import SlugStore
 
 T = TypeVar("T")
 

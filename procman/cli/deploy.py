@@ -44,7 +44,7 @@ def deploy(
     if slug is not None and (git is not None or buildpacks):
         raise UsageError("--slug is built already: it goes with neither --git nor --buildpack")
     from procman.cli.deploying import build_slug, config_vars_of, find_slug, read_app, release_slug
-    from procman.runtime.slug_build import Order
+    from procman.runtime.slugs.build import Order
 
     inputs = read_app(given(ctx, options))
     packs = tuple(pack.absolute() for pack in buildpacks)
@@ -88,8 +88,8 @@ def releases(ctx: click.Context, /, number: int, as_json: bool, **options: objec
     from procman.cli.deploying import name_of
     from procman.core.release import current
     from procman.core.release_list import as_facts, table
-    from procman.runtime.ledger import Ledger
-    from procman.runtime.slug_store import SlugStore
+    from procman.runtime.releases.ledger import Ledger
+    from procman.runtime.slugs.store import SlugStore
 
     root = app_root(ctx, options)
     every = Ledger(SlugStore(root)).read()

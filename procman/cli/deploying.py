@@ -17,13 +17,13 @@ from procman.core.slug import Metadata
 from procman.errors import InputError, NotRunningError
 from procman.runtime.boots import cookie_of
 from procman.runtime.client import connect, converse
-from procman.runtime.deploy import Deploy
-from procman.runtime.git import OF_A_REPOSITORY
 from procman.runtime.inputs import Inputs, read_inputs
-from procman.runtime.overlay import Copies
-from procman.runtime.slug_build import Log, Order, build
-from procman.runtime.slug_file import adopt, find
-from procman.runtime.slug_store import SlugStore
+from procman.runtime.releases.deploy import Deploy
+from procman.runtime.releases.git import OF_A_REPOSITORY
+from procman.runtime.slugs.build import Log, Order, build
+from procman.runtime.slugs.file import adopt, find
+from procman.runtime.slugs.overlay import Copies
+from procman.runtime.slugs.store import SlugStore
 
 NOT_RUNNING = "The app is not running; `procman start --release` runs it"
 NOT_RELEASED = "The app runs from its directory; `procman start --release` would run the release"

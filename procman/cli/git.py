@@ -26,8 +26,8 @@ def init(ctx: click.Context, /, **options: object) -> None:
     What is then pushed to its main, or master, is built and deployed; a push that cannot be
     deployed is refused. Once more does no harm.
     """
-    from procman.runtime.git_remote import REMOTE, add_remote, make_repository
-    from procman.runtime.slug_store import SlugStore
+    from procman.runtime.releases.git_remote import REMOTE, add_remote, make_repository
+    from procman.runtime.slugs.store import SlugStore
 
     root = Path(app_root(ctx, options))
     repository = make_repository(SlugStore(root))
@@ -67,8 +67,8 @@ def receive(ctx: click.Context, /, **options: object) -> int:
 
 def _deploy(command_line: Mapping[str, object], commit: str) -> None:
     from procman.cli.deploying import build_slug, config_vars_of, read_app, release_slug
-    from procman.runtime.git_remote import repository_of
-    from procman.runtime.slug_build import Order
+    from procman.runtime.releases.git_remote import repository_of
+    from procman.runtime.slugs.build import Order
 
     inputs = read_app(command_line)
     release_slug(

@@ -138,7 +138,7 @@ def _shares(per_type: Mapping[str, TypeSettings]) -> bool:
     """Whether procman is to hold the web dynos' socket."""
     for name, own in per_type.items():
         if own.socket and name != WEB:
-            raise InputError(f"{name} cannot have `socket = true`: procman listens for web only")
+            raise InputError(f"types.{name}.socket: procman listens for web only", hint="remove it")
     return per_type.get(WEB, TypeSettings()).socket
 
 

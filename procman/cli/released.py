@@ -12,9 +12,9 @@ from procman.cli.release_option import CURRENT
 from procman.core.procfile import Procfile
 from procman.core.release import Release, current, find
 from procman.errors import NotRunningError, ProcmanError
-from procman.runtime.ledger import Ledger
-from procman.runtime.released import Released, expand_release
-from procman.runtime.slug_store import SlugStore
+from procman.runtime.releases.ledger import Ledger
+from procman.runtime.releases.released import Released, expand_release
+from procman.runtime.slugs.store import SlugStore
 
 if TYPE_CHECKING:
     from procman.runtime.blueprint import App

@@ -17,7 +17,7 @@ from procman.runtime.inputs import Inputs, read_inputs
 from procman.runtime.process import shell_argv
 
 if TYPE_CHECKING:
-    from procman.runtime.released import Released
+    from procman.runtime.releases.released import Released
 
 LEDGER = ".procman/releases.jsonl"  # where there is none, nobody needs to ask the running app
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=", re.ASCII)

@@ -14,7 +14,7 @@ from procman.cli.options import app_root, common_options, given
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from procman.runtime.slug_pack import Progress
+    from procman.runtime.slugs.pack import Progress
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -55,9 +55,9 @@ def build(
     .gitignore.
     """
     from procman.cli.deploying import build_slug, config_vars_of, read_app
-    from procman.runtime.slug_build import Order
-    from procman.runtime.slug_file import write_out
-    from procman.runtime.slug_store import SlugStore
+    from procman.runtime.slugs.build import Order
+    from procman.runtime.slugs.file import write_out
+    from procman.runtime.slugs.store import SlugStore
 
     inputs = read_app(given(ctx, options))
     store = SlugStore(inputs.root)
@@ -87,8 +87,8 @@ def inspect(
     FILE may also be the beginning of a slug's id.
     """
     from procman.core.slug import shown, size_text
-    from procman.runtime.slug_file import find, largest, look_into
-    from procman.runtime.slug_store import SlugStore
+    from procman.runtime.slugs.file import find, largest, look_into
+    from procman.runtime.slugs.store import SlugStore
 
     metadata, contents = look_into(find(SlugStore(app_root(ctx, options)), file))
     if as_json:
@@ -121,8 +121,8 @@ def inspect(
 @click.pass_context
 def extract(ctx: click.Context, /, file: str, directory: Path, **options: object) -> None:
     """Verify the slug FILE and unpack its app into DIRECTORY, which must be new or empty."""
-    from procman.runtime.slug_file import extract, find
-    from procman.runtime.slug_store import SlugStore
+    from procman.runtime.slugs.file import extract, find
+    from procman.runtime.slugs.store import SlugStore
 
     store = SlugStore(app_root(ctx, options))
     with progress_bar("Extracting") as progress:
@@ -136,7 +136,7 @@ def extract(ctx: click.Context, /, file: str, directory: Path, **options: object
 @click.pass_context
 def list_slugs(ctx: click.Context, /, as_json: bool, **options: object) -> None:
     """List the slugs below .procman/slugs, the newest first."""
-    from procman.runtime.slug_store import SlugStore, summary
+    from procman.runtime.slugs.store import SlugStore, summary
 
     slugs = SlugStore(app_root(ctx, options)).all()
     if as_json:
@@ -163,9 +163,9 @@ def prune(ctx: click.Context, /, keep: int, **options: object) -> None:
     Kept as well are the newest slug and those that dynos run from.
     """
     from procman.core.release import kept_slugs
-    from procman.runtime.ledger import Ledger
-    from procman.runtime.overlay import Copies
-    from procman.runtime.slug_store import SlugStore, summary
+    from procman.runtime.releases.ledger import Ledger
+    from procman.runtime.slugs.overlay import Copies
+    from procman.runtime.slugs.store import SlugStore, summary
 
     store = SlugStore(app_root(ctx, options))
     kept = kept_slugs(Ledger(store).read(), keep) | {one.id for one in store.all()[:1]}

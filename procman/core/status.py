@@ -14,6 +14,7 @@ from procman.core.readiness import Spawned, describe_wait
 # milliseconds, a program with an import that fails in some tenths of a second: so who waits for it
 # believes it when it has not ended for this long.
 STEADY = 1.0
+PATIENCE = 60.0  # seconds for what is waited for to come up; Heroku's boot timeout
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from procman.core.wire import Request
     from procman.runtime.control import Stream
     from procman.runtime.history import History
-    from procman.runtime.move import Mover
+    from procman.runtime.releases.move import Mover
     from procman.runtime.supervisor import Supervisor
     from procman.runtime.web import Web
 
@@ -299,7 +299,7 @@ class _Run:
         if self._app.watch is None:
             yield
             return
-        from procman.runtime.redeployer import Redeployer
+        from procman.runtime.watch.redeployer import Redeployer
 
         async with Redeployer(supervisor, self._blueprint, self._hub, web).following():
             yield
@@ -308,7 +308,7 @@ class _Run:
         self, supervisor: Supervisor, request: Request, connection: socket.socket
     ) -> None:
         """To another release, which is rare enough to be imported for."""
-        from procman.runtime.move import Mover
+        from procman.runtime.releases.move import Mover
 
         if self._mover is None:
             self._mover = Mover(supervisor, self._blueprint, self._hub)

@@ -20,7 +20,7 @@ from procman.runtime.process import Command, shell_argv
 if TYPE_CHECKING:
     from procman.core.release import Release
     from procman.core.watch_rules import Subject
-    from procman.runtime.released import DynoCopies, Released
+    from procman.runtime.releases.released import DynoCopies, Released
     from procman.runtime.shared_socket import SharedSocket
 
 PortOf = Callable[[str, int], int]  # of a type and a number
@@ -97,7 +97,7 @@ class Blueprint:
         self.ports_in_use: Callable[[str], Collection[int]] = lambda dyno: ()
         self.copies: DynoCopies | None = None
         if app.released is not None:
-            from procman.runtime.released import DynoCopies
+            from procman.runtime.releases.released import DynoCopies
 
             self.copies = DynoCopies(app.root)
         self.socket: SharedSocket | None = None

@@ -15,7 +15,7 @@ from procman.core.dyno import Dyno, State, Want
 from procman.core.fleet import WEB
 from procman.core.formation import match_targets, parse_scale
 from procman.core.moving import lost_successor, newest
-from procman.core.status import is_hopeless, row, steady_at, unsettled
+from procman.core.status import PATIENCE, is_hopeless, row, steady_at, unsettled
 from procman.core.wire import Request
 from procman.errors import InputError, ProcmanError, ProtocolError
 from procman.runtime.boots import Boots
@@ -23,8 +23,6 @@ from procman.runtime.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from procman.core.routing import Stats
-
-PATIENCE = 60.0  # seconds that --wait waits when no timeout is given; Heroku's boot timeout
 
 ASLEEP = (State.SUSPENDED, State.IDLE)
 

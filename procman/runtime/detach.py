@@ -20,14 +20,13 @@ from typing import TYPE_CHECKING
 from procman.core.dyno import Want
 from procman.core.exits import describe_exit
 from procman.core.fleet import BROKEN_AFTER, Fleet, Phase
-from procman.core.status import STEADY, is_hopeless, unsettled
+from procman.core.status import PATIENCE, STEADY, is_hopeless, unsettled
 
 if TYPE_CHECKING:
     from procman.runtime.blueprint import App
     from procman.runtime.loghub import Sink
     from procman.runtime.supervisor import Supervisor
 
-PATIENCE = 60.0  # seconds for all to come up; more when the types' boot timeouts add up to more
 
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ASKED_TO = {128 + number for number in _PASSED_ON}  # statuses of an app that was told to end

@@ -16,7 +16,7 @@ from procman.runtime.guardian import Guardian
 from procman.runtime.home import Home
 
 if TYPE_CHECKING:
-    from procman.runtime.released import Released
+    from procman.runtime.releases.released import Released
 
 NOT_FOUND = 127  # POSIX 2.8.2: command not found
 
@@ -55,8 +55,8 @@ def run_one_off(
     if released is None:
         return _run(argv, environment, lock, cookie)
     from procman.core.profile import in_slug
-    from procman.runtime.overlay import Copies
-    from procman.runtime.slug_store import SlugStore
+    from procman.runtime.slugs.overlay import Copies
+    from procman.runtime.slugs.store import SlugStore
 
     copies = Copies(SlugStore(root))
     try:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from procman.cli.options import OPTION_NAMES
@@ -75,10 +75,6 @@ def _require_place(error: ProcmanError, names: Sequence[str]) -> None:
     assert error.hint or any(name in error.message for name in names), error.message
 
 
-FUZZ = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
-@FUZZ
 @given(TOML)
 @example(b"stop_timeout = " + b"9" * 5000)
 @example(b"stop_timeout = " + b"[" * 100_000)
@@ -90,14 +86,12 @@ def test_any_settings_file_is_understood_or_refused_by_name(data: bytes) -> None
     understood({"Procfile": PROCFILE, "procman.toml": data}, {})
 
 
-@FUZZ
 @given(TOML)
 def test_any_section_of_pyproject_is_understood_or_refused_by_name(data: bytes) -> None:
     data = b"[tool.procman]\n" + data.replace(b"[types", b"[tool.procman.types")
     understood({"Procfile": PROCFILE, "pyproject.toml": data}, {})
 
 
-@FUZZ
 @given(st.sampled_from(sorted(OPTION_NAMES)), st.text(max_size=20) | VALUES)
 def test_any_variable_is_understood_or_refused_by_name(option: str, text: str) -> None:
     """`PROCMAN_…`; the environment itself holds no NUL."""
@@ -106,7 +100,6 @@ def test_any_variable_is_understood_or_refused_by_name(option: str, text: str) -
         understood({"Procfile": PROCFILE}, environ)
 
 
-@FUZZ
 @given(st.binary(max_size=80), st.binary(max_size=80))
 def test_any_procfile_and_env_file_are_understood_or_refused_by_name(
     procfile: bytes, env: bytes

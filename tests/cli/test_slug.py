@@ -113,8 +113,8 @@ def test_prune_keeps_the_newest_and_what_releases_need(app: Path) -> None:
 
 def release(app: Path, digest: str) -> None:
     from procman.core.release import Status, draft
-    from procman.runtime.ledger import Ledger, now
-    from procman.runtime.slug_store import SlugStore
+    from procman.runtime.releases.ledger import Ledger, now
+    from procman.runtime.slugs.store import SlugStore
 
     with Ledger(SlugStore(app)).writing() as writer:
         made = draft(

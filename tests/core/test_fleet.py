@@ -633,7 +633,7 @@ class Histories(RuleBasedStateMachine):
             assert len(self.fleet.names(of_type)) == quantity
 
 
-Histories.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+Histories.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
 test_any_history_keeps_the_invariants_and_settles_at_what_was_asked_last = Histories.TestCase
 
 

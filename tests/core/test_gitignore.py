@@ -114,8 +114,7 @@ LINE = st.builds(
 @pytest.mark.skipif(not HAS_GIT, reason="git is not installed")
 @settings(
     max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(lines=st.lists(LINE, min_size=1, max_size=4))
 def test_any_patterns_mean_to_us_what_they_mean_to_git(repository: Path, lines: list[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from procman.core.release import (
@@ -159,7 +159,6 @@ def histories(draw: st.DrawFn) -> list[Record]:
     return records
 
 
-@settings(deadline=None)
 @given(histories())
 def test_records_are_read_back_as_they_were_written(records: list[Record]) -> None:
     """Whatever text is in them, newlines included."""
@@ -168,7 +167,6 @@ def test_records_are_read_back_as_they_were_written(records: list[Record]) -> No
     fold(records)
 
 
-@settings(deadline=None)
 @given(histories(), st.data())
 def test_a_ledger_cut_anywhere_holds_the_records_before_the_cut(
     records: list[Record], data: st.DataObject

@@ -6,7 +6,7 @@ import io
 import tarfile
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from procman.core.slug import Entry, Kind
@@ -35,7 +35,6 @@ def exhaust(reader: TarReader) -> None:
         pass
 
 
-@settings(deadline=None)
 @given(entries)
 def test_what_is_written_is_read_back(entry: Entry) -> None:
     """Whatever the bytes of a name, and however long it is."""
@@ -47,7 +46,6 @@ def test_what_is_written_is_read_back(entry: Entry) -> None:
     assert bool(member.mode & 0o100) is (entry.executable or entry.kind is not Kind.FILE)
 
 
-@settings(deadline=None)
 @given(entries.filter(lambda entry: not entry.size))
 def test_pythons_tarfile_reads_the_same(entry: Entry) -> None:
     """A second opinion on every field."""
@@ -116,7 +114,6 @@ def test_a_size_in_base_256_and_in_pax_is_understood_and_refused_when_it_is_a_li
             reader_of(info.tobuf(format=format)).next()
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=2048))
 def test_noise_is_no_slug_and_no_crash(noise: bytes) -> None:
     """Every failure is a SlugError."""
@@ -127,7 +124,6 @@ def test_noise_is_no_slug_and_no_crash(noise: bytes) -> None:
         pass
 
 
-@settings(deadline=None)
 @given(entries, st.integers(0, 511), st.integers(0, 255))
 def test_a_changed_byte_in_a_header_never_changes_the_size_unnoticed(
     entry: Entry, place: int, byte: int

@@ -175,7 +175,7 @@ def test_a_value_without_control_characters_stays_readable() -> None:
     assert shell_export("A", "b c") == "export A='b c';"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(lists(text(characters(codec="utf-8", exclude_characters="\0")), min_size=1, max_size=20))
 def test_any_value_goes_through_a_shell_unchanged(values: list[str]) -> None:
     """What a format cannot express is set by the command itself, on one line."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from procman.core.release import Release, Status, current
-from procman.runtime.ledger import Ledger
-from procman.runtime.slug_expand import verify
-from procman.runtime.slug_store import SlugStore
+from procman.runtime.releases.ledger import Ledger
+from procman.runtime.slugs.expand import verify
+from procman.runtime.slugs.store import SlugStore
 from tests.end_to_end.conftest import PATIENCE, wait_for_end
 from tests.end_to_end.test_stress import converse_to_the_end
 from tests.reliability.world import LOOKS, World

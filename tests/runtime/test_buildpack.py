@@ -14,10 +14,10 @@ import pytest
 
 from procman.core.slug import Metadata
 from procman.errors import ProcmanError
-from procman.runtime.build_step import run
-from procman.runtime.scratch import DELETE_AFTER, Claim
-from procman.runtime.slug_build import Log, Order, build
-from procman.runtime.slug_store import SlugStore
+from procman.runtime.slugs.build import Log, Order, build
+from procman.runtime.slugs.build_step import run
+from procman.runtime.slugs.scratch import DELETE_AFTER, Claim
+from procman.runtime.slugs.store import SlugStore
 
 
 @dataclass
@@ -202,7 +202,7 @@ def test_what_a_compile_leaves_in_the_background_neither_holds_us_nor_lives_on(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from procman.runtime.build_step import run
+from procman.runtime.slugs.build_step import run
 def killed(data):
     sys.stdout.buffer.write(data)
     sys.stdout.flush()

@@ -13,11 +13,11 @@ import pytest
 from procman.core.release import Release, Status, current
 from procman.core.slug import Metadata
 from procman.errors import ProcmanError
-from procman.runtime.deploy import Deploy
-from procman.runtime.ledger import INTERRUPTED, Ledger
-from procman.runtime.overlay import Copies
-from procman.runtime.slug_build import Log, Order, build
-from procman.runtime.slug_store import SlugStore
+from procman.runtime.releases.deploy import Deploy
+from procman.runtime.releases.ledger import INTERRUPTED, Ledger
+from procman.runtime.slugs.build import Log, Order, build
+from procman.runtime.slugs.overlay import Copies
+from procman.runtime.slugs.store import SlugStore
 
 
 @dataclass
@@ -180,11 +180,11 @@ def count(event, arguments):
         left -= 1
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
-from procman.runtime.deploy import Deploy
-from procman.runtime.overlay import Copies, Means
-from procman.runtime.slug_build import Log, Order, build
-from procman.runtime.slug_store import SlugStore
-import isal.igzip_threaded, procman.core.procfile, procman.runtime.tree_copy, selectors
+from procman.runtime.releases.deploy import Deploy
+from procman.runtime.slugs.overlay import Copies, Means
+from procman.runtime.slugs.build import Log, Order, build
+from procman.runtime.slugs.store import SlugStore
+import isal.igzip_threaded, procman.core.procfile, procman.runtime.slugs.tree_copy, selectors
 store = SlugStore(sys.argv[1])
 sys.addaudithook(count)
 for text in "abc":

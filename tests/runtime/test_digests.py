@@ -6,7 +6,13 @@ import os
 import socket
 from pathlib import Path
 
-from procman.runtime.digests import LARGE, UNKNOWN, read_baseline, read_digests, start_of_watching
+from procman.runtime.watch.digests import (
+    LARGE,
+    UNKNOWN,
+    read_baseline,
+    read_digests,
+    start_of_watching,
+)
 
 
 def make(root: Path, *files: str) -> None:

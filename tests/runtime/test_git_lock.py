@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from procman.runtime.git_lock import find_git_lock, is_held
+from procman.runtime.releases.git_lock import find_git_lock, is_held
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import pytest
 
 from procman.core.release import Release, Status, current, draft, rollback
 from procman.errors import InputError, ProcmanError
-from procman.runtime.ledger import INTERRUPTED, Ledger, LedgerWriter, now
-from procman.runtime.slug_store import SlugStore
+from procman.runtime.releases.ledger import INTERRUPTED, Ledger, LedgerWriter, now
+from procman.runtime.slugs.store import SlugStore
 
 DIGEST = "ab" * 32
 
@@ -134,8 +134,8 @@ def test_a_full_disk_leaves_the_ledger_as_it_was(tmp_path: Path) -> None:
 KILLED = """
 import os, random, signal, sys
 from procman.core.release import Status, draft, rollback
-from procman.runtime.ledger import Ledger, now
-from procman.runtime.slug_store import SlugStore
+from procman.runtime.releases.ledger import Ledger, now
+from procman.runtime.slugs.store import SlugStore
 left, chance, write = int(sys.argv[2]), random.Random(int(sys.argv[2])), os.write
 def torn(descriptor, data):
     global left

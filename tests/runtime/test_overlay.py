@@ -12,11 +12,11 @@ import pytest
 
 from procman.core.slug import Metadata
 from procman.errors import SlugError
-from procman.runtime import overlay_mount
-from procman.runtime.overlay import ENTER, Copies, Copy, Means
-from procman.runtime.scratch import TRASH, sweep
-from procman.runtime.slug_build import Log, Order, build
-from procman.runtime.slug_store import SlugStore
+from procman.runtime.slugs import overlay_mount
+from procman.runtime.slugs.build import Log, Order, build
+from procman.runtime.slugs.overlay import ENTER, Copies, Copy, Means
+from procman.runtime.slugs.scratch import TRASH, sweep
+from procman.runtime.slugs.store import SlugStore
 
 
 @pytest.fixture(params=["app", "a,b:c\\d e'\u00e9"], ids=["plain name", "odd name"])
@@ -156,8 +156,8 @@ def test_modes_are_the_slugs(copies: Copies, slug: Metadata) -> None:
 
 KILLED = """
 import os, signal, subprocess, sys
-from procman.runtime.overlay import Copies, Means
-from procman.runtime.slug_store import SlugStore
+from procman.runtime.slugs.overlay import Copies, Means
+from procman.runtime.slugs.store import SlugStore
 copy = Copies(SlugStore(sys.argv[1]), Means[sys.argv[2]]).copy_for(sys.argv[3], "web.1", 1)
 dyno = subprocess.Popen([*copy.argv_prefix, "/bin/sh", "-c", "echo x > new; echo up; exec cat"],
                         stdin=sys.stdin, stdout=subprocess.PIPE)

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from procman.core.watch_rules import Subject, TypeGlobs
-from procman.runtime.redeploys import MANY, Decision, Redeploys
-from procman.runtime.watcher import Changes
+from procman.runtime.watch.redeploys import MANY, Decision, Redeploys
+from procman.runtime.watch.watcher import Changes
 
 ALWAYS = {".env": Subject.CONFIG, "Procfile": Subject.PROCFILE}
 

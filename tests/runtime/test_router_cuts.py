@@ -211,7 +211,7 @@ async def test_an_answer_arrives_the_same_wherever_it_is_cut(message: bytes) -> 
     assert await answered([message[at : at + 1] for at in range(len(message))]) == message
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(st.sampled_from(sorted(REQUESTS)), min_size=1, max_size=5),
     st.lists(st.integers(0, 2000), max_size=30),

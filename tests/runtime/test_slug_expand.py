@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from procman.core.slug import Entry, Kind, MiB
 from procman.core.slug_tar import END, header, padding
 from procman.errors import SlugError
-from procman.runtime.slug_expand import digest_of, expand, survey, verify
-from procman.runtime.slug_file import extract
-from procman.runtime.slug_pack import pack
+from procman.runtime.slugs.expand import digest_of, expand, survey, verify
+from procman.runtime.slugs.file import extract
+from procman.runtime.slugs.pack import pack
 
 
 def archive(path: Path, *members: tarfile.TarInfo | tuple[str, bytes]) -> Path:
@@ -152,7 +152,7 @@ def test_modes_are_the_slugs_whatever_the_umask_is(tmp_path: Path) -> None:
     program = (
         "import os, sys; os.umask(0o077)\n"
         "from pathlib import Path\n"
-        "from procman.runtime.slug_file import extract\n"
+        "from procman.runtime.slugs.file import extract\n"
         "extract(Path(sys.argv[1]), Path(sys.argv[2]))\n"
     )
     file = packed(tmp_path)
@@ -232,7 +232,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
         "import resource, sys\n"
         "from pathlib import Path\n"
         "from procman.errors import SlugError\n"
-        "from procman.runtime.slug_file import extract\n"
+        "from procman.runtime.slugs.file import extract\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))\n"
         "try: extract(Path(sys.argv[1]), Path(sys.argv[2]))\n"
         "except SlugError as error: print(error)\n"
@@ -261,7 +261,7 @@ members = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(members, min_size=1, max_size=6))
 def test_whatever_is_in_an_archive_nothing_of_it_leads_out(
     tmp_path_factory: pytest.TempPathFactory, contents: list[tarfile.TarInfo]
@@ -286,7 +286,7 @@ def test_whatever_is_in_an_archive_nothing_of_it_leads_out(
             assert real == root or real.startswith(root + "/")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=300), st.integers(0, 3))
 def test_noise_in_a_gzip_is_refused(
     tmp_path_factory: pytest.TempPathFactory, noise: bytes, blocks: int

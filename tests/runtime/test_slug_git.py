@@ -11,9 +11,9 @@ import pytest
 
 from procman.core.slug import Metadata
 from procman.errors import InputError, SlugError
-from procman.runtime.git import current_commit, find_commit
-from procman.runtime.slug_build import Log, Order, build
-from procman.runtime.slug_store import SlugStore
+from procman.runtime.releases.git import current_commit, find_commit
+from procman.runtime.slugs.build import Log, Order, build
+from procman.runtime.slugs.store import SlugStore
 
 
 def git(directory: Path, *arguments: str) -> str:
@@ -119,8 +119,8 @@ HOOK = """#!{python}
 import sys
 sys.path[:] = {path}
 from pathlib import Path
-from procman.runtime.slug_build import Log, Order, build
-from procman.runtime.slug_store import SlugStore
+from procman.runtime.slugs.build import Log, Order, build
+from procman.runtime.slugs.store import SlugStore
 old, new, name = sys.stdin.readline().split()
 order = Order(git=new, repository=Path.cwd())
 def write(text):

@@ -16,13 +16,13 @@ import pytest
 from procman.core.slug import MAX_PACKED
 from procman.core.slug_rules import Rules
 from procman.errors import SlugError
-from procman.runtime.slug_expand import digest_of, survey
-from procman.runtime.slug_pack import Packed, pack, read_slugignore
+from procman.runtime.slugs.expand import digest_of, survey
+from procman.runtime.slugs.pack import Packed, pack, read_slugignore
 
 PACKER = """
 import os, sys
 os.umask(int(sys.argv[3], 8))
-from procman.runtime.slug_pack import pack
+from procman.runtime.slugs.pack import pack
 file = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_EXCL)
 print(pack(sys.argv[1], file).digest)
 """

@@ -14,12 +14,12 @@ import pytest
 
 from procman.core.slug import Metadata
 from procman.errors import SlugError
-from procman.runtime import scratch
-from procman.runtime.scratch import TRASH, Claim, claimed, discard, remove_tree, sweep
-from procman.runtime.slug_build import Log, Order, build
-from procman.runtime.slug_expand import verify
-from procman.runtime.slug_file import adopt, extract, metadata_beside, write_out
-from procman.runtime.slug_store import SlugStore
+from procman.runtime.slugs import scratch
+from procman.runtime.slugs.build import Log, Order, build
+from procman.runtime.slugs.expand import verify
+from procman.runtime.slugs.file import adopt, extract, metadata_beside, write_out
+from procman.runtime.slugs.scratch import TRASH, Claim, claimed, discard, remove_tree, sweep
+from procman.runtime.slugs.store import SlugStore
 
 
 def silent(text: str) -> None:
@@ -255,9 +255,9 @@ def count(event, arguments):
         left -= 1
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
-from procman.runtime.slug_build import Log, Order, build
-from procman.runtime.slug_store import SlugStore
-import isal.igzip_threaded, procman.core.procfile, procman.runtime.slug_file
+from procman.runtime.slugs.build import Log, Order, build
+from procman.runtime.slugs.store import SlugStore
+import isal.igzip_threaded, procman.core.procfile, procman.runtime.slugs.file
 store = SlugStore(sys.argv[1])
 sys.addaudithook(count)
 slug = build(store, Order(), Log(lambda text: None))
@@ -324,7 +324,7 @@ def test_kill_9_while_extracting_leaves_what_the_next_extraction_sweeps(tmp_path
     program = KILLED.partition("from procman")[0] + (
         "from pathlib import Path\n"
         "import isal.igzip_threaded\n"
-        "from procman.runtime.slug_file import extract\n"
+        "from procman.runtime.slugs.file import extract\n"
         "sys.addaudithook(count)\n"
         "extract(Path(sys.argv[1]) / 's.tgz', Path(sys.argv[1]) / 'out')\n"
     )

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from procman.runtime.stale_bytecode import remove_stale_bytecode
+from procman.runtime.watch.stale_bytecode import remove_stale_bytecode
 
 
 def imported(root: Path) -> str:

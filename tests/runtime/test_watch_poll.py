@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from procman.runtime.watch_events import Event, What
-from procman.runtime.watch_poll import Poll
+from procman.runtime.watch.events import Event, What
+from procman.runtime.watch.poll import Poll
 
 
 def make(root: Path, *files: str) -> None:

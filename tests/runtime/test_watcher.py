@@ -16,11 +16,12 @@ from pathlib import Path
 import pytest
 
 from procman.core.watch_rules import Subject
-from procman.runtime import watch_poll, watcher
-from procman.runtime.inotify import Inotify
-from procman.runtime.watch_events import WatchLimitError
-from procman.runtime.watch_observer import Observed
-from procman.runtime.watcher import Changes, LimitReached, Watcher
+from procman.runtime.watch import poll as watch_poll
+from procman.runtime.watch import watcher
+from procman.runtime.watch.events import WatchLimitError
+from procman.runtime.watch.inotify import Inotify
+from procman.runtime.watch.observer import Observed
+from procman.runtime.watch.watcher import Changes, LimitReached, Watcher
 
 ALWAYS = {".env": Subject.CONFIG, "Procfile": Subject.PROCFILE}
 

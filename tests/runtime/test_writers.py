@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from procman.runtime.writers import open_for_writing, written_here
+from procman.runtime.watch.writers import open_for_writing, written_here
 
 
 def make(root: Path, *files: str) -> None:

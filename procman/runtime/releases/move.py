@@ -1,0 +1,231 @@
+"""Moves the running app to another release, and back when it does not come up or is not kept.
+
+The ledger says what is kept. Whoever asks for the move holds the connection until the release is
+settled there; when the connection ends, also by kill -9, and the ledger does not call the release
+live, the app goes back to the one before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from procman.core.dyno import Effects, backoff
+from procman.core.fleet import Phase
+from procman.core.moving import (
+    Verdict,
+    call_off,
+    complaint,
+    movable,
+    newest,
+    verdicts,
+)
+from procman.core.readiness import Spawned
+from procman.core.release import Status, find
+from procman.core.status import PATIENCE, STEADY
+from procman.core.wire import Request, encode, error_answer
+from procman.errors import ProcmanError
+from procman.runtime.releases.ledger import Ledger
+from procman.runtime.releases.released import expand_release
+from procman.runtime.slugs.store import SlugStore
+from procman.runtime.takeover import forget, take_over
+
+if TYPE_CHECKING:
+    from procman.runtime.blueprint import App, Blueprint
+    from procman.runtime.loghub import LogHub
+    from procman.runtime.supervisor import Supervisor
+
+
+class Mover:
+    """Of one running app; one move at a time."""
+
+    def __init__(self, supervisor: Supervisor, blueprint: Blueprint, hub: LogHub) -> None:
+        self._supervisor = supervisor
+        self._fleet = supervisor.fleet
+        self._blueprint = blueprint
+        self._hub = hub
+        self._lock = asyncio.Lock()
+
+    async def serve(self, request: Request, connection: socket.socket) -> None:
+        """Move to the release of this name; the answer comes when it is up.
+
+        Or when it is not, and the old one has its place again. An app that runs from its working
+        tree stays as it is: then the answer's release is null. Raises ProcmanError.
+        """
+        loop = asyncio.get_running_loop()
+        if self._blueprint.app.released is None:
+            await loop.sock_sendall(connection, encode({"ok": True, "release": None}))
+            return
+        name = request.text("name")
+        async with self._lock:
+            old, quantities = self._blueprint.app, dict(self._fleet.formation)
+            new = await asyncio.to_thread(self._plan, name)
+            try:
+                await _unless_gone(connection, self._move_to(new))
+                answer = {"ok": True, "release": name, "dynos": self._fleet.names()}
+                await loop.sock_sendall(connection, encode(answer))
+                await _until_gone(connection)
+                await asyncio.to_thread(self._require_live, name)
+            except (ProcmanError, OSError) as error:
+                problem = error if isinstance(error, ProcmanError) else ProcmanError(str(error))
+                self._hub.say(f"{name} is not live: {problem}")
+                await self._move_back(old, quantities)
+            else:
+                self._hub.say(f"{name} is live")
+                return
+            kept = self._blueprint.app
+        with suppress(ConnectionError):  # the asker may be gone
+            await loop.sock_sendall(connection, error_answer(problem))
+        await self._bring_back(kept)
+
+    def _plan(self, name: str) -> App:
+        """The app that runs now with what is the release's, its slug expanded."""
+        app = self._blueprint.app
+        assert app.plan_release is not None
+        store = SlugStore(app.root)
+        release = find(Ledger(store).read(), name)
+        new = app.plan_release(release, expand_release(store, release))
+        is_routed = any(of_type.policy.routed for of_type in new.types.values())
+        if (is_routed and app.front is None) or (new.shared is not None and app.shared is None):
+            raise ProcmanError(
+                f"{name} has web dynos, and the app was started without",
+                hint="stop the app, then `procman start --release`",
+            )
+        return replace(
+            app,
+            types=new.types,
+            extra=new.extra,
+            formation=new.formation,
+            config_vars=new.config_vars,
+            port_of=new.port_of,
+            released=new.released,
+        )
+
+    def _require_live(self, name: str) -> None:
+        release = find(Ledger(SlugStore(self._blueprint.app.root)).read(), name)
+        if release.status is not Status.SUCCEEDED:
+            raise ProcmanError("its deploy was interrupted")
+
+    async def _move_to(self, new: App) -> None:
+        """Web first; only once it is up, the others stop. What is new is scaled as at a start."""
+        before = self._blueprint.app
+        added = {n: new.formation.get(n, 0) for n in new.types if n not in before.types}
+        gone = [name for name in before.types if name not in new.types]
+        self._hub.say(f"moving to {_name(new)}")
+        take_over(self._supervisor, self._blueprint, new)
+        web, others = movable(self._fleet)
+        numbers = newest(self._fleet, web)
+        await self._wait(numbers, self._fleet.preboot(web, self._supervisor.now))
+        others = [name for name in others if name.rpartition(".")[0] in new.types]
+        numbers = newest(self._fleet, others)
+        changes = {**dict.fromkeys(gone, 0), **added}
+        effects = self._fleet.restart(others, self._supervisor.now)
+        effects += self._fleet.scale(changes, self._supervisor.now)
+        fresh = {f"{name}.{n + 1}": 0 for name, count in added.items() for n in range(count)}
+        await self._wait({**numbers, **fresh}, effects)
+        await forget(self._supervisor, self._blueprint, gone)
+
+    async def _move_back(self, old: App, quantities: Mapping[str, int]) -> None:
+        """Bring back what has moved; whether it comes up is its own affair, as ever."""
+        if self._fleet.phase is not Phase.RUNNING:
+            return
+        tried = self._blueprint.app
+        take_over(self._supervisor, self._blueprint, old)
+        now = self._supervisor.now
+        effects = call_off(self._fleet, now)
+        web, others = self._elsewhere(old)
+        gone = [name for name in tried.types if name not in old.types]
+        changes = {name: quantities.get(name, 0) for name in {**old.types, **dict.fromkeys(gone)}}
+        changes = {n: q for n, q in changes.items() if q != self._fleet.formation.get(n, 0)}
+        others = [name for name in others if name.rpartition(".")[0] in old.types]
+        numbers = newest(self._fleet, [*web, *others])
+        effects += self._fleet.preboot(web, now)
+        effects += self._fleet.restart(others, now)
+        effects += self._fleet.scale(changes, now)
+        with suppress(ProcmanError):
+            await self._wait(numbers, effects)
+        await forget(self._supervisor, self._blueprint, gone)
+
+    async def _bring_back(self, kept: App) -> None:
+        """Web dynos whose old release did not come up beside the new one, for want of room on the
+        disk, say: they run on, and are tried again as what crashes is, until there is another move.
+        """
+        tries = 1
+        while (web := self._elsewhere(kept)[0]) and self._fleet.phase is Phase.RUNNING:
+            tries += 1
+            await asyncio.sleep(backoff(tries, web[0]))
+            async with self._lock:
+                if self._blueprint.app is not kept:
+                    return
+                web = self._elsewhere(kept)[0]
+                numbers = newest(self._fleet, web)
+                with suppress(ProcmanError):
+                    await self._wait(numbers, self._fleet.preboot(web, self._supervisor.now))
+
+    def _elsewhere(self, app: App) -> tuple[list[str], list[str]]:
+        """The web dynos and the others that do not run what this app runs."""
+        web, others = (
+            [name for name in names if self._release_of(name) != _name(app)]
+            for names in movable(self._fleet)
+        )
+        return web, others
+
+    async def _wait(self, before: Mapping[str, int], effects: Effects) -> None:
+        """Perform, then wait until all are up and stay so; raises ProcmanError when not."""
+        fleet = self._fleet
+        self._supervisor.perform(effects)
+
+        def is_decided() -> bool:
+            return verdicts(fleet, before) is not Verdict.WAITING or fleet.phase is Phase.ENDING
+
+        def is_disturbed() -> bool:
+            return verdicts(fleet, before) is Verdict.FAILED or fleet.phase is Phase.ENDING
+
+        policies = [of_type.policy for of_type in fleet.types.values()]
+        patience = max(PATIENCE, sum(policy.boot_timeout or 0.0 for policy in policies))
+        patience += max((policy.stop_timeout for policy in policies), default=0.0)
+        types = {fleet.dynos[name].type for name in before if name in fleet.dynos}
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await self._supervisor.until(is_decided)
+            if any(isinstance(fleet.types[of_type].ready, Spawned) for of_type in types):
+                async with asyncio.timeout(STEADY):
+                    await self._supervisor.until(is_disturbed)
+        if verdicts(fleet, before) is not Verdict.UP or fleet.phase is Phase.ENDING:
+            hint = "`procman logs` shows what it said; the release before it stays live"
+            raise ProcmanError(complaint(fleet, before), hint=hint)
+
+    def _release_of(self, name: str) -> str | None:
+        """Of the dyno's own boot, not of a successor that was called off."""
+        process = self._supervisor.boots.find(name, self._fleet.dynos[name].boot)
+        return None if process is None else process.release
+
+
+def _name(app: App) -> str:
+    return "" if app.released is None else app.released.name
+
+
+async def _until_gone(connection: socket.socket) -> None:
+    """Until the asker has closed its end, or was killed; it has nothing more to say."""
+    with suppress(ConnectionResetError):
+        while await asyncio.get_running_loop().sock_recv(connection, 4096):
+            pass
+
+
+async def _unless_gone(connection: socket.socket, moving: Coroutine[None, None, None]) -> None:
+    """Do it for as long as somebody waits for it; raises ProcmanError when nobody does any more."""
+    asker = asyncio.create_task(_until_gone(connection))
+    work = asyncio.create_task(moving)
+    try:
+        await asyncio.wait((asker, work), return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise ProcmanError("its deploy was interrupted")
+        work.result()
+    finally:
+        for task in (asker, work):
+            task.cancel()
+        await asyncio.gather(asker, work, return_exceptions=True)

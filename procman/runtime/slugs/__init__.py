@@ -1,0 +1,1 @@
+"""Slugs on disk: built, packed, kept, expanded, and copied for each dyno."""

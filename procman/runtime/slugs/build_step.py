@@ -1,0 +1,157 @@
+"""Runs one program of a build to its end, or to its time limit, and passes on what it prints."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import selectors
+import signal
+import subprocess
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from procman.errors import ProcmanError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+# Waits for the end of a pipe that procman alone holds, then kills the group.
+GUARD = ("/bin/sh", "-c", 'read -r _; kill -s KILL -- "-$0"')
+
+
+def run(
+    argv: Sequence[str],
+    directory: Path,
+    variables: Mapping[str, str],
+    seconds: float,
+    emit: Callable[[bytes], object],
+) -> int | None:
+    """Run a program in a session of its own and pass on what it prints; None when it takes longer.
+
+    The exit is the leader's: what it leaves in the background is killed, whatever holds the pipe.
+    If procman itself is killed, so is the program.
+    """
+    try:
+        process = subprocess.Popen(
+            argv,
+            cwd=directory,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as problem:
+        raise ProcmanError(f"cannot run {argv[0]}: {problem.strerror}") from None
+    assert process.stdout is not None
+    waiting, exited = os.pipe()
+    waiter = threading.Thread(target=_report_exit, args=(process, exited))
+    waiter.start()
+    try:
+        with _guarded(process.pid):
+            in_time = _pump(process.stdout.fileno(), waiting, time.monotonic() + seconds, emit)
+    finally:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass  # none is left; macOS says EPERM for a zombie
+        waiter.join()
+        process.wait()
+        process.stdout.close()
+        os.close(waiting)
+    return process.returncode if in_time else None
+
+
+class Output:
+    """What a program prints, as it comes: whole characters of whatever bytes it writes."""
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self._write = write
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._last = "\n"
+
+    def __call__(self, data: bytes) -> None:
+        self._emit(self._decoder.decode(data))
+
+    def end(self) -> None:
+        """The program has ended; what is written next begins a line."""
+        self._emit(self._decoder.decode(b"", final=True))
+        if self._last != "\n":
+            self._emit("\n")
+
+    def _emit(self, text: str) -> None:
+        if text:
+            self._write(text)
+            self._last = text[-1]
+
+
+def ended(status: int | None) -> str:
+    """How a program ended, in words: the end of a sentence that names it."""
+    if status is None:
+        return "took too long"
+    if status < 0:
+        return f"was ended by {signal.Signals(-status).name}"
+    return f"exited with status {status}"
+
+
+@contextmanager
+def _guarded(group: int) -> Iterator[None]:
+    """Have the group killed if we are, by a shell in a session of its own."""
+    reading, writing = os.pipe()
+    try:
+        guard = subprocess.Popen(
+            [*GUARD, str(group)],
+            stdin=reading,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    finally:
+        os.close(reading)
+    try:
+        yield
+    finally:
+        guard.kill()
+        guard.wait()
+        os.close(writing)
+
+
+def _report_exit(process: subprocess.Popen[bytes], exited: int) -> None:
+    if hasattr(os, "waitid"):  # macOS: since Python 3.13
+        # Not reaped yet: until its group is killed, nobody else may get its number.
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    else:
+        process.wait()
+    os.close(exited)
+
+
+def _pump(output: int, waiting: int, deadline: float, emit: Callable[[bytes], object]) -> bool:
+    """Pass `output` on until the process exits (`waiting` ends) and no more is to be read."""
+    os.set_blocking(output, False)
+    with selectors.DefaultSelector() as selector:
+        selector.register(output, selectors.EVENT_READ)
+        selector.register(waiting, selectors.EVENT_READ)
+        while True:
+            ready = {key.fd for key, _ in selector.select(max(0.0, deadline - time.monotonic()))}
+            if not ready:
+                return False
+            if output in ready and not _drain(output, emit):
+                selector.unregister(output)
+            if waiting in ready:
+                _drain(output, emit)
+                return True
+
+
+def _drain(output: int, emit: Callable[[bytes], object]) -> bool:
+    """Pass on what is there; False at the end."""
+    while True:
+        try:
+            data = os.read(output, 65536)
+        except BlockingIOError:
+            return True
+        if not data:
+            return False
+        emit(data)

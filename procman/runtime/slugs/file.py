@@ -1,0 +1,159 @@
+"""A slug outside the store: looked into, extracted, written out, taken in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from procman.core.procfile import is_type_name
+from procman.core.slug import Kind, Metadata, is_digest
+from procman.errors import SlugError
+from procman.runtime.slugs.expand import digest_of, expand, survey, verify
+from procman.runtime.slugs.scratch import Claim, sweep
+from procman.runtime.slugs.store import SlugStore, describe, read_text, write_whole
+
+if TYPE_CHECKING:
+    from procman.runtime.slugs.expand import Survey
+    from procman.runtime.slugs.pack import Progress
+
+
+def find(store: SlugStore, name: str) -> Path:
+    """The file `name`, else the store's slug whose id begins so."""
+    path = Path(name)
+    if name and path.is_dir():
+        raise SlugError(f"{name} is a directory, and a slug is a file")
+    if name and path.exists():
+        return path
+    if name and not name.strip("0123456789abcdef"):
+        return store.path_of(store.get(name).id)
+    raise SlugError(f"{name or 'a slug without a name'}: no such file")
+
+
+def metadata_beside(file: Path) -> Metadata | None:
+    """What is said of a slug in `FILE.json`, in the store `DIGEST.json`; None for no such file."""
+    path = file.with_suffix(".json") if is_digest(file.stem) else _beside(file)
+    text = read_text(path)
+    return None if text is None else Metadata.from_json(text, path=str(path))
+
+
+def look_into(file: Path) -> tuple[Metadata, Survey]:
+    """Verify and read all of a slug; raises SlugError for one that is altered, broken or unsafe.
+
+    Of a slug without metadata the size and the checksum are still told.
+    """
+    metadata = metadata_beside(file)
+    if metadata is not None:
+        verify(file, metadata.id)
+    else:
+        digest, size = digest_of(file)
+        metadata = describe(digest, size, {})
+    return metadata, survey(file)
+
+
+def extract(file: Path, directory: Path, progress: Progress | None = None) -> int:
+    """Expand a slug into `directory`, which must not exist or be empty; returns the entries.
+
+    All of it is judged before anything is written, and it gets its name when it is whole.
+    """
+    _, contents = look_into(file)
+    if os.path.lexists(directory) and (not directory.is_dir() or any(directory.iterdir())):
+        raise SlugError(f"{directory} exists and is not an empty directory")
+    target = _in_a_directory(directory)
+    prefix = f".{target.name}.procman-"
+    sweep(target.parent, prefix)
+    with Claim(target.parent, prefix) as work:
+        tree = work / "app"
+        tree.mkdir(mode=0o755)
+        count = expand(file, tree, progress=progress, total=len(contents.entries))
+        try:
+            os.rename(tree, target)
+        except OSError as problem:
+            raise SlugError(f"cannot write {directory}: {problem.strerror}") from None
+    return count
+
+
+def write_out(store: SlugStore, slug: Metadata, file: Path) -> None:
+    """Copy a slug of the store to `file` and its metadata beside it, whole or not at all."""
+    target = _in_a_directory(file)
+    prefix = f".{target.name}.procman-"
+    sweep(target.parent, prefix)
+    with Claim(target.parent, prefix) as work:
+        copy = work / "slug.tgz"
+        try:
+            shutil.copyfile(store.path_of(slug.id), copy)
+            os.rename(copy, target)
+            write_whole(_beside(target), slug.to_json())
+        except OSError as problem:
+            raise SlugError(f"cannot write {file}: {problem.strerror}") from None
+
+
+def files_of(file: Path) -> list[Path]:
+    """What `write_out` writes: the slug, and its metadata."""
+    return [file, _beside(file)]
+
+
+def adopt(store: SlugStore, file: Path) -> Metadata:
+    """Copy a slug from elsewhere into the store, once it is seen to be whole and safe.
+
+    Without metadata beside it, its process types are those of the Procfile in it.
+    """
+    beside = metadata_beside(file)
+    with store.claim("adopt-") as work:
+        copy = work / "slug.tgz"
+        try:
+            shutil.copyfile(file, copy)
+        except OSError as problem:
+            raise SlugError(f"cannot read {file}: {problem.strerror or problem}") from None
+        if beside is not None:
+            for name in beside.process_types:
+                if not is_type_name(name):  # it becomes a directory's, each dyno's copy
+                    raise SlugError(f"{file}: {name!r} is no name of a process type")
+            verify(copy, beside.id, named=file)
+            survey(copy, named=file)
+            return store.add(copy, beside)
+        # Not expanded for it: deleting a tree makes ext4's next expansion several times slower.
+        procfile = survey(copy, named=file).procfile
+        types = {} if procfile is None else parse_types(procfile)
+        digest, size = digest_of(copy)
+        return store.add(copy, describe(digest, size, types))
+
+
+def process_types_of(tree: Path) -> dict[str, str]:
+    """The process types that the Procfile in `tree` declares; none without a Procfile."""
+    path = tree / "Procfile"
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return {}
+    except OSError as problem:
+        raise SlugError(f"cannot read Procfile: {problem.strerror}") from None
+    return parse_types(data)
+
+
+def parse_types(data: bytes) -> dict[str, str]:
+    """The process types of a Procfile's text; raises InputError for one that is not valid."""
+    from procman.core.procfile import parse_procfile
+
+    procfile = parse_procfile(data, "Procfile")
+    procfile.require_valid()
+    return dict(procfile.commands)
+
+
+def largest(contents: Survey, count: int) -> list[tuple[bytes, int]]:
+    """The `count` largest files of a slug, the largest first."""
+    files = [(entry.path, entry.size) for entry in contents.entries if entry.kind is Kind.FILE]
+    return sorted(files, key=lambda file: (-file[1], file[0]))[:count]
+
+
+def _in_a_directory(path: Path) -> Path:
+    """The absolute path; what is to be written is made beside it, so its directory must exist."""
+    target = path.absolute()
+    if not target.parent.is_dir():
+        raise SlugError(f"{path.parent}: no such directory")
+    return target
+
+
+def _beside(file: Path) -> Path:
+    return file.with_name(file.name + ".json")

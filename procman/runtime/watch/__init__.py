@@ -1,0 +1,1 @@
+"""The app's source: watched, and what a save concerns redeployed."""
