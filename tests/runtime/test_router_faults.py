@@ -6,7 +6,9 @@ import asyncio
 import re
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
+from typing import cast
 
 import pytest
 
@@ -67,6 +69,46 @@ async def test_a_broken_answer_is_told_by_its_code(said: bytes, code: str, statu
         (line,) = it.supervision.lines
         assert line.startswith(f"at=error code={code} desc=")
         assert re.search(rf"dyno=web.1 connect=\d+ms service=\d+ms status={status} ", line)
+
+
+class LateLoop:
+    """A busy loop: a connection that is made is heard of when it is lost already."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.late = 1  # connections
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._loop, name)
+
+    async def create_connection(
+        self, factory: Callable[[], asyncio.Protocol], host: str, port: int
+    ) -> tuple[asyncio.Transport, asyncio.Protocol]:
+        """As the loop's own, but for those that are late."""
+        transport, protocol = await self._loop.create_connection(factory, host, port)
+        if self.late:
+            self.late -= 1
+            while not transport.is_closing():  # noqa: ASYNC110  # its protocol alone is told
+                await asyncio.sleep(0)
+        return transport, protocol
+
+
+@pytest.mark.parametrize("request_", [GET, POST], ids=["GET", "POST"])
+@story
+async def test_a_connection_that_is_lost_before_it_was_used_is_tried_again(request_: bytes) -> None:
+    """The dyno was killed just then: no byte of the request was seen, and nobody waits for ever."""
+    calls = 0
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            await says(OK)(reader, writer)
+
+    async with dyno(handle) as one, routed(one) as it:
+        it.router.loop = cast("asyncio.AbstractEventLoop", LateLoop(it.router.loop))
+        assert await it.ask(request_) == OK
+        assert calls == 2
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,8 @@ class Upstream:
             if connection.made:  # in the same moment in which it was given up
                 connection.transport.abort()
             raise
+        if connection.transport.is_closing():  # killed meanwhile: nobody would tell us any more
+            raise ConnectionResetError
         return connection
 
     def close(self) -> None:
