@@ -116,6 +116,18 @@ def test_types_come_and_go_with_a_release(app: ReleaseApp) -> None:
     site.stop()
 
 
+def test_one_that_was_stopped_by_hand_stays_down_and_is_not_called_up(app: ReleaseApp) -> None:
+    """Neither by the deploy nor in what it says."""
+    app.done("deploy")
+    site = app.start()
+    site.done("stop", "worker.1", "--wait")
+    app.commit(101)
+    assert "       web.1 up\n" in app.done("deploy")
+    shown = json.loads(site.done("ps", "--json"))
+    assert {one["dyno"]: one["state"] for one in shown["dynos"]}["worker.1"] == "down"
+    site.stop()
+
+
 def test_each_dyno_has_a_copy_of_its_own_that_goes_with_it(app: ReleaseApp) -> None:
     """What one writes no other sees, nor the next boot, nor a one-off; nothing is left of it."""
     app.done("deploy")

@@ -66,7 +66,8 @@ class Mover:
             new = await asyncio.to_thread(self._plan, name)
             try:
                 await _unless_gone(connection, self._move_to(new))
-                answer = {"ok": True, "release": name, "dynos": self._fleet.names()}
+                web, others = movable(self._fleet)  # one stopped by hand stays down
+                answer = {"ok": True, "release": name, "dynos": [*web, *others]}
                 await loop.sock_sendall(connection, encode(answer))
                 await _until_gone(connection)
                 await asyncio.to_thread(self._require_live, name)
