@@ -71,6 +71,34 @@ async def test_a_broken_answer_is_told_by_its_code(said: bytes, code: str, statu
         assert re.search(rf"dyno=web.1 connect=\d+ms service=\d+ms status={status} ", line)
 
 
+@story
+async def test_a_client_is_read_on_when_a_dyno_goes_whose_buffer_was_full() -> None:
+    """All of the request had come: what comes next is the next one."""
+    calls, arrived, go = 0, asyncio.Event(), asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            await says(OK)(reader, writer)
+        else:
+            await reader.readuntil(b"body")
+            arrived.set()
+            await go.wait()
+
+    async with dyno(handle) as one, routed(one) as it:
+        reader, writer = await it.connect()
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody")
+        await arrived.wait()
+        (upstream,) = it.router._upstreams.values()
+        (connection,) = upstream.connections
+        connection.pause_writing()  # as its transport says when a dyno does not read
+        go.set()
+        assert (await read_answer(reader)).startswith(b"HTTP/1.1 503 ")
+        writer.write(GET)
+        assert await read_answer(reader) == OK
+
+
 class LateLoop:
     """A busy loop: a connection that is made is heard of when it is lost already."""
 

@@ -266,6 +266,7 @@ class Client(asyncio.Protocol):
             if not body.done:
                 self._leave_unread(body, stays)
                 return
+            self._look_at_reading()  # the dyno may have gone with its buffer full
         if not stays:
             self.transport.close()
         elif self.buffer:
