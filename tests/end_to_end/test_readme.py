@@ -116,3 +116,17 @@ def test_readme_names_every_setting_status_and_code() -> None:
     missing = [key for key in TYPE_KEYS if f"`{key}`" not in text]
     missing += [code.name for code in Code if f"`{code.name}`" not in text]
     assert not missing
+
+
+READ = re.compile(r'(?:environ(?:\.get\(|\[)|layer\.get\(|\(os\.environ, )"([A-Z_]+)"')
+TOLD = re.compile(r'environment\[(?:"([A-Z_]+)"|COOKIE)\] =|"(PROCMAN_[A-Z]+)": ')
+
+
+def test_readme_names_every_variable_and_code_that_the_program_knows() -> None:
+    """Those that it reads, those that it sets, and the codes in its log lines."""
+    source = "".join(path.read_text() for path in (README.parent / "procman").rglob("*.py"))
+    names = set(READ.findall(source)) | set(re.findall(r"\b[RL][1-9][0-9]\b", source))
+    names |= {"".join(found) for found in TOLD.findall(source)} - {""}
+    assert {"PORT", "DYNO", "NO_COLOR", "PROCMAN_RELEASE", "PROCMAN_URL", "R12"} <= names
+    text = README.read_text()
+    assert not [name for name in sorted(names) if f"`{name}`" not in text]
