@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 # $1 is the cookie. Twenty rounds of a tenth of a second: what is forked while we kill is seen in
-# the next round, and a zombie that nobody reaps does not hold us for ever.
+# the next round, and a zombie that nobody reaps does not hold us for ever. Nobody is left when two
+# rounds find nobody: a process that is being executed has no environment for a moment.
 _SCRIPT = r"""
 trap '' HUP INT QUIT TERM
 groups=' '
@@ -29,6 +30,7 @@ while read -r verb id; do
   esac
 done
 round=0
+last=1
 while [ $round -lt 20 ]; do
   left=
   for id in $groups; do kill -s KILL -- "-$id" && left=1; done
@@ -36,7 +38,8 @@ while [ $round -lt 20 ]; do
     id=${file#/proc/}
     kill -s KILL "${id%/environ}" && left=1
   done
-  [ "$left" ] || exit 0
+  [ "$left$last" ] || exit 0
+  last=$left
   round=$((round + 1))
   sleep 0.1
 done

@@ -56,6 +56,19 @@ def wait_for_end(guardian: Guardian) -> None:
     os.waitid(os.P_PID, guardian.pid, os.WEXITED | os.WNOWAIT)
 
 
+def wait_for_pause(guardian: Guardian) -> None:
+    """Until it rests between two rounds."""
+    children = Path(f"/proc/{guardian.pid}/task/{guardian.pid}/children")
+    while True:
+        assert os.waitid(os.P_PID, guardian.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None
+        for pid in children.read_text().split():
+            try:
+                if Path(f"/proc/{pid}/comm").read_text() == "sleep\n":
+                    return
+            except OSError:
+                pass  # ended just now
+
+
 def kill(process: subprocess.Popen[bytes]) -> None:
     """And all its group."""
     os.killpg(process.pid, signal.SIGKILL)
@@ -91,6 +104,32 @@ def test_it_kills_what_bears_the_cookie(guardian: Guardian, cookie: str) -> None
     process = sleeper(cookie)
     abandon(guardian)
     assert process.wait(PATIENCE) == -signal.SIGKILL
+
+
+def test_it_finds_a_process_that_had_no_environment_yet(guardian: Guardian, cookie: str) -> None:
+    """One that is just being executed; here it gets its cookie after the first look for it."""
+    name, _, value = cookie.partition("=")
+    script = f"read -r go; exec env {name}={value}web.1.1. sh -c 'echo here; exec sleep 60'"
+    with subprocess.Popen(
+        ["/bin/sh", "-c", script],
+        env={"PATH": "/usr/bin:/bin"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            abandon(guardian)
+            wait_for_pause(guardian)
+            os.kill(guardian.pid, signal.SIGSTOP)
+            process.stdin.write(b"go\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == b"here\n"
+            os.kill(guardian.pid, signal.SIGCONT)
+            wait_for_end(guardian)
+            assert process.wait(PATIENCE) == -signal.SIGKILL
+        finally:
+            process.kill()
 
 
 def test_it_spares_what_it_was_told_to_forget_and_strangers(guardian: Guardian) -> None:
