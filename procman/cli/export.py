@@ -136,9 +136,14 @@ def _write(location: Path, files: Sequence[File]) -> None:
         click.echo(f"Writing '{path}'", err=True)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Config vars may hold bytes that are no UTF-8; they go out as they came in.
-            path.write_bytes(file.content.encode("utf-8", "surrogateescape"))
-            if file.executable:
-                path.chmod(0o755)
+            # Config vars are nobody else's to read, and root reads for init; those that hold bytes
+            # that are no UTF-8 go out as they came in.
+            with open(path, "wb", opener=_open_private) as out:
+                os.fchmod(out.fileno(), 0o700 if file.executable else 0o600)
+                out.write(file.content.encode("utf-8", "surrogateescape"))
         except OSError as error:
             raise ProcmanError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

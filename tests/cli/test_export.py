@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,6 +57,21 @@ def test_the_app_is_named_after_its_directory_and_runs_as_itself(
     assert "command=/bin/sh -c 'serve -p $PORT'\n" in content
 
 
+def test_config_vars_are_for_their_owner_alone(app: Path, run: Callable[..., Result]) -> None:
+    """Whatever the umask, and also in a file that was open to all before."""
+    (app / ".env").write_text("API_KEY=secret\n")
+    (app / "out").mkdir()
+    (app / "out" / "shop.conf").touch(0o644)
+    before = os.umask(0)
+    try:
+        for form in ("supervisord", "systemd", "runit"):
+            run(form, "out")
+    finally:
+        os.umask(before)
+    for name in names(app / "out"):
+        assert (app / "out" / name).stat().st_mode & 0o077 == 0, name
+
+
 def test_every_file_that_is_written_is_named(app: Path, run: Callable[..., Result]) -> None:
     result = run("systemd", "out")
 
@@ -80,7 +96,7 @@ def test_options_change_what_they_name(app: Path, run: Callable[..., Result]) ->
     assert "chpst -u giraffe " in script
     assert "/logs/web-2" in (app / "out" / "neck-web-2" / "log" / "run").read_text()
     assert (app / "out" / "neck-web-2" / "env" / "PORT").read_text() == "7001"
-    assert (app / "out" / "neck-web-2" / "run").stat().st_mode & 0o777 == 0o755
+    assert (app / "out" / "neck-web-2" / "run").stat().st_mode & 0o777 == 0o700
 
 
 def test_the_release_type_is_left_out_and_said_so(app: Path, run: Callable[..., Result]) -> None:
