@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 # Tests run side by side: most of them wait for processes most of the time.
-SIDES ?= 3
+SIDES ?= 2
 
 .DELETE_ON_ERROR:
 .PHONY: start test lint types bench clean
