@@ -21,16 +21,18 @@ _NOT_FIRST = re.compile(r"-|\d*[<>]|&")  # `exec` would take an option; a redire
 _OPERATORS = frozenset(";&|()\n")
 _HARMLESS = re.compile(r"\$\([^()\n]*\)|\d*>&\d+|&>")  # a substitution, a redirection
 
-# What a shell does itself: `exec` would look for a program of that name.
+# What dash or bash does itself: `exec` would look for a program of that name.
 _ITS_OWN = frozenset(
     (
-        *("!", ".", ":", "[", "[[", "alias", "bg", "break", "builtin", "case", "cd", "command"),
-        *("continue", "declare", "do", "done", "echo", "elif", "else", "esac", "eval", "exec"),
-        *("exit", "export", "false", "fg", "fi", "for", "function", "getopts", "hash", "if", "in"),
-        *("jobs", "kill", "let", "local", "printf", "pwd", "read", "readonly", "return", "select"),
-        *("set", "shift", "shopt", "source", "test", "then", "time", "times", "trap", "true"),
-        *("type", "typeset", "ulimit", "umask", "unalias", "unset", "until", "wait", "while"),
-        *("{", "}"),
+        *("!", ".", ":", "[", "[[", "]]", "alias", "bg", "bind", "break", "builtin", "caller"),
+        *("case", "cd", "chdir", "command", "compgen", "complete", "compopt", "continue"),
+        *("coproc", "declare", "dirs", "disown", "do", "done", "echo", "elif", "else", "enable"),
+        *("esac", "eval", "exec", "exit", "export", "false", "fc", "fg", "fi", "for", "function"),
+        *("getopts", "hash", "help", "history", "if", "in", "jobs", "kill", "let", "local"),
+        *("logout", "mapfile", "popd", "printf", "pushd", "pwd", "read", "readarray", "readonly"),
+        *("return", "select", "set", "shift", "shopt", "source", "suspend", "test", "then"),
+        *("time", "times", "trap", "true", "type", "typeset", "ulimit", "umask", "unalias"),
+        *("unset", "until", "wait", "while", "{", "}"),
     )
 )
 
@@ -58,8 +60,10 @@ def as_exec(command: str) -> str:
         return command
     assigned = [word for word in words if _ASSIGNMENT.match(word)]
     first = next((word for word in words if not _ASSIGNMENT.match(word)), None)
-    if first is None or first in _ITS_OWN:
+    if not first or first in _ITS_OWN:
         return command
+    if first[0] in "$`" and "/" not in first:
+        return command  # it may hold a word of the shell's own: CMD='exit 3'
     if any(_EXPANDED.search(word) for word in assigned):
         return command  # the shell takes one after the other, and `~` for a home: `env` does not
     return f"exec env {command}" if assigned and words[0] == assigned[0] else f"exec {command}"

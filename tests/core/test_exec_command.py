@@ -17,6 +17,7 @@ from procman.core.exec_command import as_exec, literal_words
         "server -w $(nproc) > log 2>&1",
         "server # with a comment",
         "env A=1 server",
+        "$HOME/bin/server -x",
     ],
 )
 def test_a_simple_command_takes_the_shells_place(command: str) -> None:
@@ -47,6 +48,10 @@ def test_its_variables_go_with_it() -> None:
         "A=1",
         "A=1 B=$A server",
         "DATA=~/data server",
+        "$COMMAND",
+        "${COMMAND} -x",
+        "chdir src",
+        "'' x",
         "",
         "-x 1",  # `exec` would take it for an option of its own
         "-x '1 2'",
