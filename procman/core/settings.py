@@ -177,7 +177,7 @@ def _type_settings(
         max_restarts=None if times is None else _integer(*times),
         stop_signal=None if signal is None else _string(*signal),
         stop_timeout=None if timeout is None else _duration(*timeout),
-        command=None if command is None else _string(*command),
+        command=None if command is None else _command(*command),
         env=None if env is None else _strings(*env),
         ready=None if ready is None else parse_readiness(_string(*ready), ready[1]),
         after=() if after is None else _type_names(*after, type_names),
@@ -223,6 +223,13 @@ def _string(value: object, origin: str) -> str:
     if isinstance(value, str) and "\0" not in value:
         return value
     raise _wrong(origin, value, "a string")
+
+
+def _command(value: object, origin: str) -> str:
+    text = _string(value, origin)
+    if not text.strip():
+        raise _wrong(origin, value, "a command")
+    return text
 
 
 def _globs(value: object, origin: str) -> tuple[str, ...]:

@@ -199,6 +199,7 @@ def test_a_types_config_vars_are_text_as_it_was_written() -> None:
         ({"web": {"stop_signal": 15}}, r"types\.web\.stop_signal: 15 is not a string"),
         ({"web": {"stop_timeout": "x"}}, r"types\.web\.stop_timeout: 'x' is not a duration"),
         ({"web": {"command": ["x"]}}, r"types\.web\.command: \['x'\] is not a string"),
+        ({"web": {"command": " "}}, r"types\.web\.command: ' ' is not a command"),
         ({"web": {"command": "x\0y"}}, r"types\.web\.command: "),
         ({"web": {"env": "A=1"}}, r"types\.web\.env: not a table of strings"),
         ({"web": {"env": {"A": []}}}, r"types\.web\.env: not a table of strings"),
