@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from procman.cli.options import OPTION_NAMES, common_options, given
 from procman.cli.release_option import ReleaseCommand, release_option
+from procman.core.settings import TypeSettings
 from procman.errors import InputError, UsageError
 from procman.runtime.inputs import Inputs, read_inputs
 from procman.runtime.process import shell_argv
@@ -39,10 +40,11 @@ def run(
 
     While the app runs from a release, CMD runs in a copy of its own of that release's slug.
 
-    The name of a process type stands for its command; further arguments are appended. A single
-    argument is given to the shell: procman run 'echo $HOME'. Options after CMD are CMD's. `-e
-    KEY=VALUE` before CMD sets a config var. The exit status is CMD's: 128 + n when a signal n
-    killed it, 127 when it is not found, 126 when it cannot be executed.
+    The name of a process type stands for its command; further arguments are appended, and the
+    `env` of the type's settings counts. A single argument is given to the shell: procman run 'echo
+    $HOME'. Options after CMD are CMD's. `-e KEY=VALUE` before CMD sets a config var. The exit
+    status is CMD's: 128 + n when a signal n killed it, 127 when it is not found, 126 when it cannot
+    be executed.
     """
     everything = given(ctx, options)
     files, variables = _split(everything.get("env", ()))
@@ -55,8 +57,9 @@ def run(
     released: Released | None = None
     if release is not None or os.path.exists(os.path.join(inputs.root, LEDGER)):
         inputs, released = _of_release(inputs, release)
-    config_vars = {**inputs.config_vars, **variables}
-    return run_one_off(_argv(inputs, command), inputs.root, config_vars, released)
+    argv, of_type = _argv(inputs, command)
+    config_vars = {**inputs.config_vars, **of_type, **variables}
+    return run_one_off(argv, inputs.root, config_vars, released)
 
 
 def _of_release(inputs: Inputs, name: str | None) -> tuple[Inputs, Released | None]:
@@ -77,13 +80,18 @@ def _split(values: object) -> tuple[tuple[str, ...], dict[str, str]]:
     return tuple(word for word in words if not _VARIABLE.match(word)), variables
 
 
-def _argv(inputs: Inputs, command: Sequence[str]) -> list[str]:
-    """A process type's command, a shell's line, or the argv as it stands."""
+def _argv(inputs: Inputs, command: Sequence[str]) -> tuple[list[str], Mapping[str, str]]:
+    """A process type's command with the type's variables, a shell's line, or the argv as it stands.
+
+    Of a Procfile that is not valid nobody knows which command was meant.
+    """
     first, rest = command[0], command[1:]
-    if first in inputs.procfile.commands:
-        own = inputs.settings.types(list(inputs.procfile.commands)).get(first)
-        line = own.command if own is not None and own.command else inputs.procfile.commands[first]
-        return shell_argv(" ".join([line, *map(shlex.quote, rest)]))
+    commands = inputs.procfile.commands
+    if first in commands:
+        inputs.procfile.require_valid()
+        own = inputs.settings.types(list(commands)).get(first, TypeSettings())
+        line = own.command or commands[first]
+        return shell_argv(" ".join([line, *map(shlex.quote, rest)])), own.env or {}
     if not first:
         raise InputError("an empty command")
-    return list(command) if rest else shell_argv(first)
+    return (list(command) if rest else shell_argv(first)), {}

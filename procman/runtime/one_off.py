@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from procman.core.environment import COOKIE, dyno_environment
@@ -14,6 +15,7 @@ from procman.runtime import orphans
 from procman.runtime.boots import CANNOT_EXECUTE, cookie_of
 from procman.runtime.guardian import Guardian
 from procman.runtime.home import Home
+from procman.runtime.process import SHELL, pwd_here
 
 if TYPE_CHECKING:
     from procman.runtime.releases.released import Released
@@ -53,6 +55,7 @@ def run_one_off(
         release=None if released is None else released.name,
     )
     if released is None:
+        environment["PWD"] = pwd_here(environment)
         return _run(argv, environment, lock, cookie)
     from procman.core.profile import in_slug
     from procman.runtime.slugs.overlay import Copies
@@ -80,14 +83,8 @@ def _run(argv: list[str], environment: Mapping[str, str], lock: int, cookie: str
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED | {signal.SIGCHLD})
     orphans.become_subreaper()
     try:
-        pid = os.posix_spawn(
-            program,
-            argv,
-            environment,
-            setsigmask=before,
-            setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
-        )
-    except OSError as error:  # a script without an interpreter, a binary of another machine
+        pid = _spawn(program, argv, environment, before)
+    except OSError as error:  # a script whose interpreter is gone, a binary of another machine
         print(f"procman: {argv[0]}: {error.strerror}", file=sys.stderr)
         guardian.dismiss()
         return CANNOT_EXECUTE
@@ -99,6 +96,37 @@ def _run(argv: list[str], environment: Mapping[str, str], lock: int, cookie: str
             orphans.kill_adopted({guardian.pid})
         guardian.dismiss()
         os.close(lock)
+
+
+def _spawn(
+    program: str,
+    argv: list[str],
+    environment: Mapping[str, str],
+    mask: Collection[int | signal.Signals],
+) -> int:
+    """The one-off's pid. A script that names no interpreter is the shell's, as POSIX has it."""
+
+    def spawned(path: str, words: list[str]) -> int:
+        return os.posix_spawn(
+            path,
+            words,
+            environment,
+            setsigmask=mask,
+            setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
+        )
+
+    try:
+        return spawned(program, argv)
+    except OSError as error:
+        if error.errno != errno.ENOEXEC or not _is_text(program):
+            raise
+    return spawned(SHELL, [SHELL, program, *argv[1:]])
+
+
+def _is_text(path: str) -> bool:
+    """bash's rule: the first line of a script holds no NUL."""
+    with open(path, "rb") as file:
+        return b"\0" not in file.read(80).partition(b"\n")[0]
 
 
 def _wait(pid: int) -> int:

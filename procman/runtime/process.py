@@ -173,15 +173,17 @@ def _launch(command: Command, actions: list[FileAction]) -> int:
     program = _find(words[0], command.environment) if words else None
     if program is not None:  # half the time to its first instruction: no shell to load before it
         try:
-            return spawned(program, words, {**command.environment, "PWD": _where(command)})
+            return spawned(
+                program, words, {**command.environment, "PWD": pwd_here(command.environment)}
+            )
         except OSError:
             pass  # a script without its interpreter's name, say: the shell knows, or says why not
     return spawned(command.argv[0], command.argv, command.environment)
 
 
-def _where(command: Command) -> str:
+def pwd_here(environment: Mapping[str, str]) -> str:
     """PWD as a shell makes it (POSIX): what it was told, by a symlink perhaps, if it leads here."""
-    told = command.environment.get("PWD", "")
+    told = environment.get("PWD", "")
     try:
         leads_here = told.startswith("/") and os.path.samefile(told, ".")
     except (OSError, ValueError):

@@ -87,7 +87,38 @@ def test_the_status_is_the_commands(sandbox: Sandbox, argv: list[str], status: i
         assert done.stderr.count(b"\n") == 1
 
 
+def test_a_script_that_names_no_interpreter_is_the_shells(sandbox: Sandbox) -> None:
+    """With arguments as without: the system refuses it, a shell runs it itself."""
+    sandbox.write("script", "echo ran $1\n").chmod(0o755)
+    assert run(sandbox, "./script", "a").stdout == b"ran a\n"
+    assert run(sandbox, "./script").stdout == b"ran\n"
+
+
 # --- what is run ---
+
+
+def test_a_process_type_brings_the_variables_of_its_settings(sandbox: Sandbox) -> None:
+    """Its name stands for what start would run; `-e` beats them, and other commands have none."""
+    sandbox.write("Procfile", "web: echo $X $Y\n")
+    sandbox.write("procman.toml", "[types.web]\nenv = { X = 'set', Y = 'set' }\n")
+    assert run(sandbox, "-e", "Y=given", "web").stdout == b"set given\n"
+    assert run(sandbox, "echo $X $Y").stdout == b"\n"
+
+
+def test_a_type_of_a_procfile_that_is_not_valid_is_an_error(sandbox: Sandbox) -> None:
+    """Which of two commands was meant?"""
+    sandbox.write("Procfile", "web: echo one\nweb: echo two\n")
+    done = run(sandbox, "web")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"Procfile:2: " in done.stderr
+    assert run(sandbox, "echo", "hi").stdout == b"hi\n"
+
+
+def test_it_is_told_where_it_runs(sandbox: Sandbox) -> None:
+    """PWD is not the caller's."""
+    sandbox.write("app/Procfile", "web: true\n")
+    done = run(sandbox, "-d", "app", "printenv", "PWD")
+    assert done.stdout.decode().strip() == os.path.realpath(sandbox.root / "app")
 
 
 def test_a_process_types_name_stands_for_its_command(sandbox: Sandbox) -> None:
