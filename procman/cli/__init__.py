@@ -40,15 +40,10 @@ COMMANDS = {
     "completion": ("procman.cli.completion", "completion"),
 }
 
-# What the machine has no more of, wherever that is found; and what helps.
-_EXHAUSTED = {
+# What helps when there is no more of something.
+_HINTS = {
     errno.EMFILE: "`ulimit -n` tells how many may be open at once, and raises it",
-    errno.ENFILE: None,
-    errno.ENOSPC: None,
-    errno.EDQUOT: None,
-    errno.ENOMEM: None,
     errno.EAGAIN: "`ulimit -u` tells how many processes you may have",
-    errno.EROFS: None,
 }
 
 
@@ -113,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(0)  # the reader has seen enough
     except OSError as error:  # mostly of standard output, whose disk is full
         place = f"{os.fsdecode(error.filename)}: " if error.filename else ""
-        hint = _EXHAUSTED.get(error.errno or 0)
+        hint = _HINTS.get(error.errno or 0)
         print_error(ProcmanError(f"{place}{error.strerror or error}", hint=hint))
         _silence_stdout()
         sys.exit(1)
