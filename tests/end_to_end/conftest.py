@@ -167,6 +167,18 @@ def wait_for_end(pid: int) -> None:
         os.close(descriptor)
 
 
+def unmount_below(place: Path) -> None:
+    """What a procman that was killed has left: the next one of its app would sweep it, and here
+    comes none. Mounted still, it would break every test run after this one.
+    """
+    if not Path("/proc/self/mounts").exists():
+        return
+    for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
+        where = line.split(" ")[1].encode().decode("unicode_escape")  # a blank is \040 there
+        if where.startswith(f"{place}/"):
+            subprocess.run(["umount", "--lazy", where], check=True)
+
+
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
     """An empty app; whatever was started in it is killed afterwards."""
@@ -187,6 +199,7 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+    unmount_below(root)
 
 
 Start = Callable[..., Running]
