@@ -50,6 +50,14 @@ class UsageError(ProcmanError):
     exit_code = 2
 
 
+def wrong_value(origin: str, message: str, *, hint: str | None = None) -> ProcmanError:
+    """The error for a setting's value: a wrong call where `origin` is an option that was typed,
+    such as `--port`; else a variable or a file holds what cannot be understood.
+    """
+    of_origin = UsageError if origin.startswith("--") else InputError
+    return of_origin(f"{origin}: {message}", hint=hint)
+
+
 class NotRunningError(ProcmanError):
     """The command needs a running app, and there is none."""
 

@@ -11,7 +11,7 @@ import click
 
 from procman.cli.base_port import find_base_port
 from procman.cli.options import OPTION_NAMES, common_options, formation_option, given, option
-from procman.core.formation import parse_formation
+from procman.cli.plan import quantities
 from procman.errors import InputError, ProcmanError, UsageError
 from procman.export.base import STOP_TIMEOUT, Context, render
 from procman.export.expansion import ExportType, expand
@@ -100,9 +100,7 @@ def _types(inputs: Inputs) -> dict[str, ExportType]:
 
 def _formation(inputs: Inputs) -> dict[str, int]:
     types = list(inputs.procfile.commands)
-    text = inputs.settings.text("concurrency")
-    quantities = dict.fromkeys(types, 1) if text is None else parse_formation(text, types)
-    formation = {name: quantities.get(name, 1) for name in types}
+    formation = quantities(inputs.settings, types)
     if formation.get(RELEASE):
         formation[RELEASE] = 0
         click.echo("procman: the release type is left out: it runs once, not always", err=True)

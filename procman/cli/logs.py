@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from procman.cli.completion import complete_targets
-from procman.cli.options import OPTION_NAMES, given, option, wants_colour
-from procman.core.durations import parse_duration
+from procman.cli.options import OPTION_NAMES, duration, given, option, wants_colour
 from procman.core.recall import Batch, Selection, batches
 from procman.core.style import SYSTEM, Look, colour_of, for_json, for_screen, iso_time, prefix_of
 from procman.errors import InputError, NotRunningError, UsageError
@@ -223,7 +222,7 @@ def _read_app(options: Mapping[str, object]) -> tuple[str, Settings, Mapping[str
 def _time_of(since: str | None) -> str:
     if since is None:
         return ""
-    return iso_time(max(0.0, time.time() - parse_duration(since)))
+    return iso_time(max(0.0, time.time() - duration("--since", since)))
 
 
 def _pattern_of(grep: str | None) -> re.Pattern[str] | None:

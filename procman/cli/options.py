@@ -8,7 +8,9 @@ from typing import TypeVar
 
 import click
 
+from procman.core.durations import parse_duration
 from procman.core.settings import environment_variable
+from procman.errors import InputError, wrong_value
 
 Decorated = TypeVar("Decorated", bound=Callable[..., object])
 
@@ -132,6 +134,14 @@ def app_root(ctx: click.Context, options: Mapping[str, object]) -> str:
     from procman.runtime.inputs import find_root
 
     return find_root(given(ctx, options), os.environ, OPTION_NAMES)
+
+
+def duration(origin: str, text: str) -> float:
+    """Seconds, of an option that stands in no settings file; UsageError for what is none."""
+    try:
+        return parse_duration(text)
+    except InputError as error:
+        raise wrong_value(origin, error.message, hint=error.hint) from None
 
 
 def wants_colour(asked: bool | None, descriptor: int) -> bool:

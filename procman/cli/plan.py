@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from procman.cli.base_port import find_base_port
 from procman.cli.options import wants_colour
@@ -15,7 +16,7 @@ from procman.core.formation import parse_formation, unknown_type
 from procman.core.readiness import Exec, Http, Log, Port, Spawned, check_order
 from procman.core.settings import RESTARTS, Settings, TypeSettings
 from procman.core.style import Look
-from procman.errors import InputError
+from procman.errors import InputError, UsageError, wrong_value
 from procman.runtime.blueprint import (
     App,
     Front,
@@ -43,7 +44,8 @@ def plan(
 ) -> App:
     """What `start TYPE…` runs, on free ports with `any_port` unless `-p` says otherwise.
 
-    `say` is told what is odd and no error. Raises InputError with the origin of what is wrong.
+    `say` is told what is odd and no error. Raises InputError with the origin of what is wrong, and
+    UsageError where that is an option or in `asked`.
     """
     settings = inputs.settings
     commands = inputs.procfile.commands
@@ -81,7 +83,7 @@ def plan(
         idle_timeout=_or(settings.duration("idle_timeout"), IDLE_TIMEOUT),
         json=json,
         pty=os.isatty(1) if pty is None else pty,
-        quiet=frozenset(_known_dynos(settings.words("quiet"), commands)),
+        quiet=frozenset(_words(settings, "quiet", _known_dynos, commands)),
         fail_fast=settings.flag("fail_fast"),
         preboot=settings.flag("preboot"),
     )
@@ -144,11 +146,15 @@ def _shares(per_type: Mapping[str, TypeSettings]) -> bool:
 
 def _require_sleep_without_router(settings: Settings) -> None:
     """A dyno that is stopped needs somebody who holds its port meanwhile."""
-    stops = settings.choice("idle", IDLES) == Idle.STOP.value
-    if stops or settings.duration("idle_stop_after") is not None:
-        raise InputError(
-            f"--{'idle stop' if stops else 'idle-stop-after'} needs the router: "
-            "nobody would listen for a dyno that is stopped",
+    if settings.choice("idle", IDLES) == Idle.STOP.value:
+        stops = settings.find("idle")
+    else:
+        stops = settings.find("idle_stop_after")
+    if stops is not None:
+        value, origin = stops
+        raise wrong_value(
+            origin,
+            f"{value!r} needs the router: nobody would listen for a dyno that is stopped",
             hint="leave --no-router out, or set `socket = true` for web",
         )
 
@@ -185,11 +191,11 @@ def _formation(
     settings: Settings, types: list[str], asked: Sequence[str], say: Callable[[str], None]
 ) -> dict[str, int]:
     """The quantities to start with: what was asked for, but for `release` and the excepted."""
-    quantities = _quantities(settings, types)
-    chosen = _known(asked, types) if asked else types
-    left_out = _known(settings.words("except"), types)
+    wanted = quantities(settings, types)
+    chosen = _asked(asked, types) if asked else types
+    left_out = _words(settings, "except", _known, types)
     formation = {
-        name: quantities[name] if name in chosen and name not in left_out else 0 for name in types
+        name: wanted[name] if name in chosen and name not in left_out else 0 for name in types
     }
     if formation.get(RELEASE):
         formation[RELEASE] = 0
@@ -202,16 +208,41 @@ def _formation(
     return formation
 
 
-def _quantities(settings: Settings, types: list[str]) -> dict[str, int]:
-    text, found = settings.text("concurrency"), settings.find("concurrency")
-    if text is None or found is None:
+def quantities(settings: Settings, types: Sequence[str]) -> dict[str, int]:
+    """How many of each type the settings ask for: one, where they do not say."""
+    text = settings.text("concurrency")
+    if text is None:
         return dict.fromkeys(types, 1)
-    try:
+    with _given_as(settings, "concurrency"):
         return parse_formation(text, types)
+
+
+def _words(
+    settings: Settings,
+    name: str,
+    check: Callable[[Sequence[str], Collection[str]], Sequence[str]],
+    types: Collection[str],
+) -> Sequence[str]:
+    words = settings.words(name)
+    with _given_as(settings, name):
+        return check(words, types)
+
+
+@contextmanager
+def _given_as(settings: Settings, name: str) -> Iterator[None]:
+    """What is wrong with a setting's value is told with where it was given."""
+    try:
+        yield
     except InputError as error:
-        if found[1].startswith("--"):
-            raise  # it was typed just now
-        raise InputError(f"{found[1]}: {error.message}", hint=error.hint) from None
+        found = settings.find(name)
+        raise wrong_value(found[1] if found else name, error.message, hint=error.hint) from None
+
+
+def _asked(words: Sequence[str], types: Collection[str]) -> Sequence[str]:
+    try:
+        return _known(words, types)
+    except InputError as error:
+        raise UsageError(error.message, hint=error.hint) from None
 
 
 def _known(words: Sequence[str], types: Collection[str]) -> Sequence[str]:

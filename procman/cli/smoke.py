@@ -11,6 +11,7 @@ import click
 from procman.cli.options import (
     OPTION_NAMES,
     common_options,
+    duration,
     formation_option,
     given,
     option,
@@ -18,7 +19,6 @@ from procman.cli.options import (
 )
 from procman.cli.plan import plan
 from procman.cli.problems import show_problems
-from procman.core.durations import parse_duration
 from procman.core.dyno import STOP_TIMEOUT, Idle, Restart
 from procman.core.smoke import ENDED, Report, as_annotations, as_json, as_junit, as_text
 from procman.errors import InputError, UsageError
@@ -75,13 +75,16 @@ def smoke(
     paths = _paths(path)
     if paths and app.front is None:
         raise UsageError("--path needs a web type that runs behind the router")
+    seconds = duration("--timeout", timeout)
+    if seconds == 0:
+        raise UsageError("--timeout must be more than nothing")
     stop_timeout = inputs.settings.duration("stop_timeout")
     course = Smoke(
         Plan(
-            timeout=_duration("--timeout", timeout),
+            timeout=seconds,
             paths=paths,
             expect=_statuses(expect),
-            steady=_duration("--for", steady),
+            steady=duration("--for", steady),
             stop_timeout=STOP_TIMEOUT if stop_timeout is None else stop_timeout,
             argv=command,
             environment=inputs.config_vars,
@@ -160,10 +163,3 @@ def _statuses(text: str) -> frozenset[int]:
     if not words or not all(len(w) == 3 and w.isascii() and w.isdigit() for w in words):
         raise UsageError(f"--expect {text!r} is not a status", hint="such as 200 or 200,204")
     return frozenset(map(int, words))
-
-
-def _duration(name: str, text: str) -> float:
-    try:
-        return parse_duration(text)
-    except InputError as error:
-        raise UsageError(f"{name}: {error.message}", hint=error.hint) from None

@@ -8,8 +8,7 @@ from typing import TypeVar
 import click
 
 from procman.cli.completion import complete_changes, complete_targets
-from procman.cli.options import app_root, common_options
-from procman.core.durations import parse_duration
+from procman.cli.options import app_root, common_options, duration
 from procman.core.formation import format_formation
 from procman.errors import UsageError
 
@@ -142,7 +141,7 @@ def wait(
     """Return when all are up (or have finished with status 0); else 1, and who is not and why."""
     from procman.runtime.client import ask
 
-    seconds = parse_duration(timeout)
+    seconds = duration("--timeout", timeout)
     if seconds <= 0:
         raise UsageError("--timeout must be more than nothing")
     answer = ask(app_root(ctx, options), "wait", targets=list(targets), timeout=seconds)

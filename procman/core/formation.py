@@ -1,8 +1,7 @@
 """How many dynos of each process type, and which of them, as typed on a command line.
 
-A wrong type, number or target raises InputError, exit status 1, and not UsageError: the call has
-the right shape, and what it names is not there. The same text may stand in a settings file or in
-`PROCMAN_FORMATION`, where it is no call at all, and one mistake should not have two statuses.
+A wrong type, number or target raises InputError: the same text may stand in a settings file or in
+`PROCMAN_CONCURRENCY`, where it is no call at all.
 """
 
 from __future__ import annotations

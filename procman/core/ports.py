@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from procman.errors import InputError
+from procman.errors import InputError, wrong_value
 
 STEP = 100
 HIGHEST = 65535
@@ -31,11 +31,14 @@ def dyno_port(base: int, types: Sequence[str], of_type: str, number: int) -> int
 
 
 def parse_base_port(text: str, origin: str) -> int:
-    """A base port from 1 to 65535; `origin` is where it was given, for the error."""
+    """A base port from 1 to 65535; `origin` is where it was given, for the error, which is of
+    `wrong_value`.
+    """
     # Python refuses to read numbers of thousands of digits: the length is looked at first.
     if text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) <= HIGHEST:
         return int(text)
-    raise InputError(
-        f"{origin}: {text[:20]!r} is not a port",
+    raise wrong_value(
+        origin,
+        f"{text[:20]!r} is not a port",
         hint=f"a number from 1 to {HIGHEST}, or 'auto' for free ones",
     )

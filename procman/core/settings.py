@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from procman.core.durations import parse_duration
 from procman.core.formation import nearest
 from procman.core.readiness import Readiness, parse_readiness
-from procman.errors import InputError
+from procman.errors import InputError, ProcmanError, wrong_value
 
 TRUE = ("1", "true", "yes", "on")
 FALSE = ("0", "false", "no", "off", "")
@@ -210,7 +210,7 @@ def _duration(value: object, origin: str) -> float:
     try:
         return parse_duration(value)
     except InputError as error:
-        raise InputError(f"{origin}: {error.message}", hint=error.hint) from None
+        raise wrong_value(origin, error.message, hint=error.hint) from None
 
 
 def _choice(value: object, origin: str, choices: Sequence[str]) -> str:
@@ -278,5 +278,5 @@ def _require_known(key: str, names: Iterable[str], origin: str, what: str = "set
     raise InputError(f"{origin}: unknown {what} {key!r}", hint=hint)
 
 
-def _wrong(origin: str, value: object, wanted: str) -> InputError:
-    return InputError(f"{origin}: {value!r} is not {wanted}")
+def _wrong(origin: str, value: object, wanted: str) -> ProcmanError:
+    return wrong_value(origin, f"{value!r} is not {wanted}")

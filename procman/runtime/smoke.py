@@ -63,8 +63,7 @@ class Smoke:
                 if not self._is_lost(supervisor.fleet):
                     await self._ask(str(describe().get("url") or ""))
         except TimeoutError:
-            if not self.report.answers or self.report.answers[-1].reason is None:
-                self.report.reason = f"ran out of time after {self._plan.timeout:g} s"
+            self._note_late()
         if self._is_sound(supervisor.fleet):
             await self._stay_steady(supervisor)
         if self._is_sound(supervisor.fleet) and self._plan.argv:
@@ -178,6 +177,16 @@ class Smoke:
             )
             reason = wrong or (trouble and f"the body did not come to its end, {trouble}")
         self.report.answers.append(AnswerResult(path, heard.status, seconds, reason))
+
+    def _note_late(self) -> None:
+        """Time ran out: the answer waited for says so, if there is one, else the report does."""
+        answers = self.report.answers
+        if not answers or answers[-1].reason is None:
+            self.report.reason = f"ran out of time after {self._plan.timeout:g} s"
+        if answers:
+            why = "not asked, the time had run out"
+            late = self._plan.paths[len(answers) :]
+            answers.extend(AnswerResult(path, None, 0.0, why) for path in late)
 
     def _note_dynos(self, fleet: Fleet) -> None:
         is_ending = fleet.phase is Phase.ENDING

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from procman.core.settings import Settings, Table, TypeSettings, environment_variable
-from procman.errors import InputError
+from procman.errors import InputError, UsageError
 
 KNOWN = ("stop_timeout", "max_restarts", "fail_fast", "restart", "quiet", "procfile", "port")
 
@@ -120,12 +120,12 @@ def test_a_value_is_read_as_it_is_written(getter: str, value: object, wanted: ob
     ],
 )
 def test_a_wrong_value_is_an_error_that_names_its_origin(getter: str, value: object) -> None:
-    """Wherever it stood."""
+    """Wherever it stood; typed as an option, it is a wrong call."""
     with pytest.raises(InputError, match=r"^procman\.toml: port: "):
         read(getter, settings(near={"port": value}), "port")
     with pytest.raises(InputError, match=r"^pyproject\.toml: tool\.procman: port: "):
         read(getter, settings(far={"port": value}), "port")
-    with pytest.raises(InputError, match=r"^--port: "):
+    with pytest.raises(UsageError, match=r"^--port: "):
         read(getter, settings({"port": value}), "port")
     if isinstance(value, str):
         with pytest.raises(InputError, match=r"^PROCMAN_PORT: "):

@@ -350,11 +350,15 @@ def test_any_server_sleeps_without_a_router_and_without_its_cooperation(sandbox:
 
 
 def test_stopping_to_sleep_needs_somebody_who_holds_the_port(sandbox: Sandbox) -> None:
-    """An error before anything starts."""
-    for option in (["--idle", "stop"], ["--idle-stop-after", "1h"]):
-        running = sandbox.start("web: x\n", "--no-router", *option)
-        assert running.finish() == 1
-        assert "needs the router" in running.text
+    """An error before anything starts, with who asked for it."""
+    for option, value in (("--idle", "stop"), ("--idle-stop-after", "1h")):
+        running = sandbox.start("web: x\n", "--no-router", option, value)
+        assert running.finish() == 2
+        assert f"{option}: {value!r} needs the router" in running.text
+    (sandbox.root / "procman.toml").write_text('idle = "stop"\n')
+    running = sandbox.start("web: x\n", "--no-router")
+    assert running.finish() == 1
+    assert "procman.toml: idle: 'stop' needs the router" in running.text
 
 
 # --- a shared socket ---

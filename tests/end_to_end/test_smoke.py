@@ -72,6 +72,14 @@ def test_a_broken_app_fails_with_1_and_its_cause(
     assert not running.survivors()
 
 
+def test_when_time_runs_out_no_path_is_left_unsaid(sandbox: Sandbox) -> None:
+    """The one that was waited for, and those that nobody asked any more."""
+    paths = ["--path", "/", "--path", "/later"]
+    running = smoke(sandbox, "crashy", "--timeout", "3s", *paths, CRASHY_WEB="hang")
+    assert running.finish() == 1
+    assert "FAIL GET /later  no answer in 0ms: not asked, the time had run out" in running.text
+
+
 def test_an_end_at_once_is_told_as_the_cause(sandbox: Sandbox) -> None:
     """A program that ends before anybody looks; web may not, and a type that is done may."""
     sandbox.write("Procfile", "web: true\n")
@@ -231,16 +239,33 @@ def test_a_second_ctrl_c_kills_a_command_that_does_not_stop(sandbox: Sandbox) ->
 
 def test_a_wrong_call_is_2(sandbox: Sandbox) -> None:
     """Nothing is started for it."""
-    for arguments in (["--path", "health"], ["--expect", "ok"], ["--timeout", "soon"]):
-        assert smoke(sandbox, "hello", *arguments).finish() == 2
+    for option, value in (
+        ("--path", "health"),
+        ("--expect", "ok"),
+        ("--timeout", "soon"),
+        ("--timeout", "0"),
+        ("--port", "70000"),
+        ("-c", "wbe=2"),
+    ):
+        wrong = smoke(sandbox, "hello", option, value)
+        assert wrong.finish() == 2
+        assert "FAIL" not in wrong.text
 
 
 def test_it_runs_beside_the_app_and_leaves_no_trace(sandbox: Sandbox) -> None:
-    """The app may run meanwhile: own ports, no lock, no history."""
+    """The app may run meanwhile, and another smoke test: own ports, no lock, no history."""
     first = smoke(sandbox, "hello", "--for", "100ms", "--path", "/")
     second = sandbox.procman("smoke", "--for", "100ms", "--path", "/", env=dict(first.environ))
     assert (first.finish(), second.finish()) == (0, 0)
     assert not (sandbox.root / ".procman").exists()
+    app = sandbox.procman("start", "-p", "auto", env=dict(first.environ))
+    app.until("web is at")
+    third = sandbox.procman("smoke", "--for", "100ms", "--path", "/", env=dict(first.environ))
+    assert third.finish() == 0
+    assert sandbox.procman("wait", "--timeout", "30s").finish() == 0
+    app.send(signal.SIGTERM)
+    assert app.finish() == 143
+    assert "restarting" not in app.text
 
 
 @pytest.fixture

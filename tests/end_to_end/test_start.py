@@ -315,7 +315,7 @@ def test_an_unknown_type_is_an_error_with_the_nearest_right_name(sandbox: Sandbo
     """Never an app that idles in silence."""
     for arguments in (["worke"], ["-c", "worke=2"], ["-x", "worke"], ["-q", "worke"]):
         running = sandbox.start("web: true\nworker: true\n", *arguments)
-        assert running.finish() == 1
+        assert running.finish() == 2
         assert "worker" in running.text.partition("hint")[2]
 
 
@@ -323,7 +323,7 @@ def test_an_unknown_type_is_an_error_with_the_nearest_right_name(sandbox: Sandbo
 def test_a_dyno_where_a_type_belongs_is_an_error(sandbox: Sandbox, arguments: list[str]) -> None:
     """It is neither left out in silence, nor an app of nothing."""
     running = sandbox.start("web: echo never\na: echo never\n", *arguments)
-    assert running.finish() == 1
+    assert running.finish() == 2
     assert "'web.1' is a dyno, not a process type" in running.text
     assert "never" not in running.text
 
