@@ -306,6 +306,7 @@ def main() -> None:
         port, backend = map(int, options.serve.split(":"))
         uvloop.run(serve(port, backend))
         return
+    unwind_on_sigterm()  # and not while serving, where a callback would swallow the exception
     missing = [package for name, package in PACKAGES.items() if shutil.which(name) is None]
     if options.install and missing:
         subprocess.run(["apt-get", "install", "--yes", "--quiet", *missing], check=True)
@@ -316,5 +317,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    unwind_on_sigterm()
     main()
