@@ -38,10 +38,11 @@ class ProcessType:
 
 
 class Phase(Enum):
-    """Whether the app runs, or is on its way out."""
+    """Whether the app runs, or is on its way out, with a grace or without."""
 
     RUNNING = "running"
     ENDING = "ending"
+    KILLED = "killed"
 
 
 class Ends(Enum):
@@ -71,8 +72,12 @@ class Fleet:
     beside: Beside = field(default_factory=Beside)
     asleep: set[str] = field(default_factory=set)  # derived: a request must not search for them
     phase: Phase = Phase.RUNNING
-    is_killed: bool = False  # it ends without a grace
     status: int | None = None  # the app's own exit status, once it is decided
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether nothing boots any more."""
+        return self.phase is not Phase.RUNNING
 
     # --- intents ---
 
@@ -147,8 +152,8 @@ class Fleet:
         """End the app: everything is asked to stop, or killed now. The first status stays."""
         if self.status is None:
             self.status = status
-        self.phase = Phase.ENDING
-        self.is_killed = self.is_killed or kill
+        if self.phase is not Phase.KILLED:
+            self.phase = Phase.KILLED if kill else Phase.ENDING
         effects: Effects = ()
         for name in reversed(tuple(self.dynos)):
             effects += self.beside.stop(name, now, self._policy(name), kill=kill)
@@ -256,7 +261,7 @@ class Fleet:
     def is_over(self) -> bool:
         """Whether the app has ended and no process is left."""
         living = any(d.is_live for d in (*self.dynos.values(), *self.beside))
-        return self.phase is Phase.ENDING and not living
+        return self.is_ending and not living
 
     def names(self, of_type: str | None = None) -> Sequence[str]:
         """The dynos' names in order, of one type or of all."""
@@ -301,7 +306,7 @@ class Fleet:
 
     def _gate(self, dyno: Dyno) -> bool:
         """Whether the dyno may boot: the app runs, and all that it comes after is ready."""
-        if self.phase is not Phase.RUNNING:
+        if self.is_ending:
             return False
         return not self.waits_for(dyno.type)
 
@@ -325,14 +330,14 @@ class Fleet:
                 effects += self._intend(name, Want.UP, now)
             elif dyno.state is State.DOWN and self.is_leaving(name):
                 del self.dynos[name]
-        if self.phase is Phase.RUNNING and self.dynos:
+        if not self.is_ending and self.dynos:
             effects += self._judge_app(now)
         return effects
 
     def _judge_exit(self, before: Dyno, fact: Exited, now: float) -> Effects:
         """End the app where the first exit ends it."""
         spontaneous = before.state is not State.STOPPING
-        if self.fail_fast and spontaneous and self.phase is Phase.RUNNING:
+        if self.fail_fast and spontaneous and not self.is_ending:
             what = f"{describe_exit(fact.status)}, and --fail-fast ends the app"
             return (Say(fact.dyno, what), *self.end(shell_status(fact.status), now))
         return ()

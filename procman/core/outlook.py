@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from procman.core.codes import Code
 from procman.core.dyno import Dyno, State, Want
 from procman.core.exits import describe_exit
-from procman.core.fleet import WEB, Fleet, Phase
+from procman.core.fleet import WEB, Fleet
 from procman.core.routing import Outage, Outlook, Waiting
 
 
@@ -18,7 +18,7 @@ def outlook(fleet: Fleet, now: float, last_lines: Callable[[str], Sequence[bytes
     to see what crashed, not a page that loads for a minute.
     """
     dynos = [dyno for dyno in fleet.dynos.values() if dyno.type == WEB]
-    if fleet.phase is Phase.ENDING:
+    if fleet.is_ending:
         return Outage(Code.H14, status_line="the app is being stopped")
     if any(_will_serve(dyno, now) for dyno in dynos):
         return Waiting.SERVE_SOON

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from procman.core.dyno import Exited, Spawn
 from procman.core.environment import COOKIE
-from procman.core.fleet import WEB, Ends, Fleet, Phase
+from procman.core.fleet import WEB, Ends, Fleet
 from procman.core.readiness import Log
 from procman.errors import ProcmanError
 from procman.runtime import orphans
@@ -321,7 +321,7 @@ class _Run:
 
     def _end(self, supervisor: Supervisor, number: int) -> None:
         """The first signal asks everything to stop, the second kills."""
-        again = self._fleet.phase is Phase.ENDING
+        again = self._fleet.is_ending
         name = signal.Signals(number).name
         what = "again: killing everything now" if again else "received, stopping"
         self._screen.patience = READER_PATIENCE / 25 if again else READER_PATIENCE

@@ -17,7 +17,7 @@ from functools import partial
 
 from procman.core.attach import Began, Ended, Frame, Left, Missed, Output, encode_frame
 from procman.core.dyno import State, Want
-from procman.core.fleet import Fleet, Phase
+from procman.core.fleet import Fleet
 from procman.core.formation import match_targets
 from procman.core.status import why_not_up
 from procman.core.wire import Request, encode
@@ -159,7 +159,7 @@ def _on_pty(fleet: Fleet, boots: Boots, name: str) -> Process:
 def _boots_again(fleet: Fleet, name: str) -> bool:
     """Whether a dyno runs, or will by itself."""
     dyno = fleet.dynos.get(name)
-    if dyno is None or fleet.phase is Phase.ENDING or dyno.want is Want.DOWN:
+    if dyno is None or fleet.is_ending or dyno.want is Want.DOWN:
         return False
     return not dyno.has_given_up and dyno.state is not State.FINISHED
 

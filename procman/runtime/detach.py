@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from procman.core.dyno import Want
 from procman.core.exits import describe_exit
-from procman.core.fleet import BROKEN_AFTER, Fleet, Phase
+from procman.core.fleet import BROKEN_AFTER, Fleet
 from procman.core.status import PATIENCE, STEADY, is_hopeless, unsettled
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Launch:
     ) -> None:
         """Wait until the app is up, and tell; or end it."""
         self._reasons = await come_up(supervisor)
-        if supervisor.fleet.phase is Phase.ENDING:
+        if supervisor.fleet.is_ending:
             pass  # it ends already, and the reasons are told at the end
         elif self._reasons:
             supervisor.end(1, "did not come up, stopping", kill=False)
@@ -151,16 +151,16 @@ async def come_up(supervisor: Supervisor) -> Mapping[str, str]:
         return not _reasons(fleet)
 
     def is_decided() -> bool:
-        return is_up() or fleet.phase is Phase.ENDING or _is_in_vain(fleet)
+        return is_up() or fleet.is_ending or _is_in_vain(fleet)
 
     def is_disturbed() -> bool:
-        return not is_up() or fleet.phase is Phase.ENDING
+        return not is_up() or fleet.is_ending
 
     try:
         async with asyncio.timeout(max(PATIENCE, in_a_row)):
             while True:
                 await supervisor.until(is_decided)
-                if fleet.phase is Phase.ENDING or _is_in_vain(fleet):
+                if fleet.is_ending or _is_in_vain(fleet):
                     break
                 try:
                     async with asyncio.timeout(STEADY):
@@ -169,7 +169,7 @@ async def come_up(supervisor: Supervisor) -> Mapping[str, str]:
                     return {}
     except TimeoutError:
         pass
-    return _failures(fleet) if fleet.phase is Phase.ENDING else _reasons(fleet)
+    return _failures(fleet) if fleet.is_ending else _reasons(fleet)
 
 
 def _wanted(fleet: Fleet) -> list[str]:

@@ -70,7 +70,7 @@ class Smoke:
             await self._run_command(supervisor, describe())
         self._note_dynos(supervisor.fleet)
         self.report.seconds = time.monotonic() - self._began
-        if supervisor.fleet.phase is Phase.RUNNING:
+        if not supervisor.fleet.is_ending:
             supervisor.end(self.report.status, "the smoke test is done, stopping", kill=False)
 
     async def _come_up(self, supervisor: Supervisor) -> None:
@@ -143,7 +143,9 @@ class Smoke:
 
     async def _grace(self, command: asyncio.Task[int], supervisor: Supervisor) -> None:
         """Wait for a command that was asked to stop; then it is killed, and at once if all are."""
-        killed = asyncio.create_task(supervisor.until(lambda: supervisor.fleet.is_killed))
+        killed = asyncio.create_task(
+            supervisor.until(lambda: supervisor.fleet.phase is Phase.KILLED)
+        )
         try:
             await asyncio.wait(
                 {command, killed},
@@ -163,7 +165,7 @@ class Smoke:
             reason = _failure(dyno)
             if reason is not None:
                 self._failed.setdefault(dyno.name, reason)
-        return bool(self._failed) or fleet.phase is Phase.ENDING
+        return bool(self._failed) or fleet.is_ending
 
     def _is_sound(self, fleet: Fleet) -> bool:
         answered = all(answer.reason is None for answer in self.report.answers)
@@ -189,17 +191,16 @@ class Smoke:
             answers.extend(AnswerResult(path, None, 0.0, why) for path in late)
 
     def _note_dynos(self, fleet: Fleet) -> None:
-        is_ending = fleet.phase is Phase.ENDING
         for dyno in fleet.dynos.values():
             reason = self._failed.get(dyno.name) or _failure(dyno)
-            if reason is None and not is_ending:
+            if reason is None and not fleet.is_ending:
                 reason = why_not_up(fleet, dyno)
             ready = None if dyno.ready_at is None else dyno.ready_at - dyno.booted_at
             lines = [line.decode(errors="replace") for line in self.last_lines.of(dyno.name)]
             self.report.dynos.append(
                 DynoResult(dyno.name, dyno.type, dyno.state.value, ready, reason, lines)
             )
-        if is_ending and not self._failed and self.report.reason is None:
+        if fleet.is_ending and not self._failed and self.report.reason is None:
             self.report.reason = ENDED
 
 

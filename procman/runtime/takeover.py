@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from procman.core.fleet import Phase
-
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -38,8 +36,8 @@ async def forget(supervisor: Supervisor, blueprint: Blueprint, gone: Collection[
         living = {dyno.type for dyno in known if not fleet.formation.get(dyno.type)}
         return living.isdisjoint(gone)
 
-    await supervisor.until(lambda: have_ended() or fleet.phase is Phase.ENDING)
-    if fleet.phase is Phase.RUNNING:
+    await supervisor.until(lambda: have_ended() or fleet.is_ending)
+    if not fleet.is_ending:
         over = [name for name in gone if not fleet.formation.get(name)]
         fleet.types = {name: kept for name, kept in fleet.types.items() if name not in over}
         fleet.formation = {name: n for name, n in fleet.formation.items() if name not in over}

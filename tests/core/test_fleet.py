@@ -27,7 +27,7 @@ from procman.core.dyno import (
     Thaw,
     Want,
 )
-from procman.core.fleet import BROKEN_AFTER, Ends, Fleet, Phase, ProcessType
+from procman.core.fleet import BROKEN_AFTER, Ends, Fleet, ProcessType
 
 SIGTERM, SIGKILL = 15, 9
 Answer = Callable[[str, int], int | None]
@@ -92,7 +92,7 @@ class World:
 
     def runs(self) -> bool:
         """Whether nothing has ended the app."""
-        return self.fleet.phase is Phase.RUNNING
+        return not self.fleet.is_ending
 
     def is_over(self) -> bool:
         """Whether it has ended and nothing is left."""
@@ -601,7 +601,7 @@ class Histories(RuleBasedStateMachine):
         for dyno in self.fleet.dynos.values():
             if dyno.state in (State.STOPPING, State.CRASHED) and dyno.want is Want.UP:
                 assert dyno.deadline is not None
-        if self.fleet.phase is Phase.ENDING and not self.ended:  # all have finished
+        if self.fleet.is_ending and not self.ended:  # all have finished
             assert self.fleet.status == 0
             assert not self.alive
             self.ended = True
@@ -620,7 +620,7 @@ class Histories(RuleBasedStateMachine):
             if self.fleet.deadline is not None:
                 self.now = max(self.now, self.fleet.deadline)
                 self.perform(self.fleet.tick(self.now))
-        if self.fleet.phase is Phase.ENDING:  # it was asked to, or all that was left has finished
+        if self.fleet.is_ending:  # it was asked to, or all that was left has finished
             assert self.fleet.is_over
             return
         for name in self.fleet.dynos:

@@ -203,7 +203,7 @@ def test_an_app_whose_first_step_keeps_crashing_gives_up_and_says_so() -> None:
     for boot in range(1, 10):
         effects = fleet.observe(Exited("db.1", boot, 1), now)
         said += [effect.text for effect in effects if isinstance(effect, Say)]
-        if fleet.phase is Phase.ENDING:
+        if fleet.is_ending:
             break
         now = fleet.deadline or now
         fleet.tick(now)
@@ -216,4 +216,4 @@ def test_an_app_that_waits_for_what_still_starts_goes_on() -> None:
     fleet = fleet_of(ProcessType("db", "d", ready=Port()), ProcessType("web", "w", after=("db",)))
     fleet.scale({"db": 1, "web": 1}, 0.0)
     fleet.tick(30.0)
-    assert fleet.phase is Phase.RUNNING
+    assert not fleet.is_ending

@@ -15,7 +15,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from procman.core.dyno import Effects, backoff
-from procman.core.fleet import Phase
 from procman.core.moving import (
     Verdict,
     call_off,
@@ -132,7 +131,7 @@ class Mover:
 
     async def _move_back(self, old: App, quantities: Mapping[str, int]) -> None:
         """Bring back what has moved; whether it comes up is its own affair, as ever."""
-        if self._fleet.phase is not Phase.RUNNING:
+        if self._fleet.is_ending:
             return
         tried = self._blueprint.app
         take_over(self._supervisor, self._blueprint, old)
@@ -156,7 +155,7 @@ class Mover:
         disk, say: they run on, and are tried again as what crashes is, until there is another move.
         """
         tries = 1
-        while (web := self._elsewhere(kept)[0]) and self._fleet.phase is Phase.RUNNING:
+        while (web := self._elsewhere(kept)[0]) and not self._fleet.is_ending:
             tries += 1
             await asyncio.sleep(backoff(tries, web[0]))
             async with self._lock:
@@ -181,10 +180,10 @@ class Mover:
         self._supervisor.perform(effects)
 
         def is_decided() -> bool:
-            return verdicts(fleet, before) is not Verdict.WAITING or fleet.phase is Phase.ENDING
+            return verdicts(fleet, before) is not Verdict.WAITING or fleet.is_ending
 
         def is_disturbed() -> bool:
-            return verdicts(fleet, before) is Verdict.FAILED or fleet.phase is Phase.ENDING
+            return verdicts(fleet, before) is Verdict.FAILED or fleet.is_ending
 
         policies = [of_type.policy for of_type in fleet.types.values()]
         patience = max(PATIENCE, sum(policy.boot_timeout or 0.0 for policy in policies))
@@ -196,7 +195,7 @@ class Mover:
             if any(isinstance(fleet.types[of_type].ready, Spawned) for of_type in types):
                 async with asyncio.timeout(STEADY):
                     await self._supervisor.until(is_disturbed)
-        if verdicts(fleet, before) is not Verdict.UP or fleet.phase is Phase.ENDING:
+        if verdicts(fleet, before) is not Verdict.UP or fleet.is_ending:
             hint = "`procman logs` shows what it said; the release before it stays live"
             raise ProcmanError(complaint(fleet, before), hint=hint)
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from procman.core.dyno import Effects, State
-from procman.core.fleet import WEB, Phase
+from procman.core.fleet import WEB
 from procman.core.moving import movable, newest
 from procman.core.replan import Difference, Planned, compare
 from procman.core.watch_rules import Subject, TypeGlobs, summary
@@ -93,7 +93,7 @@ class Redeployer:
 
     def _decide(self, decision: Decision) -> None:
         """Perform what it means, and go on watching once the old processes are gone."""
-        if self._fleet.phase is not Phase.RUNNING:
+        if self._fleet.is_ending:
             return
         difference = _NOTHING
         if decision.subjects != {Subject.CODE}:
