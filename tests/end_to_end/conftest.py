@@ -103,7 +103,7 @@ class Sandbox:
         stderr: int = subprocess.STDOUT,
     ) -> Running:
         """Start `procman ARGUMENTS…` here, its output in a pipe."""
-        mark = f"TEST_MARK={uuid.uuid4().hex}"
+        mark = new_mark()
         environ = clean_environment(mark, env or {}, self.root)
         process = subprocess.Popen(
             [*PROCMAN, *arguments],
@@ -140,6 +140,11 @@ def clean_environment(mark: str, extra: Mapping[str, str], root: Path) -> dict[s
     runtime = root.parent / "runtime"
     runtime.mkdir(mode=0o700, exist_ok=True)
     return {**kept, "XDG_RUNTIME_DIR": str(runtime), name: value, **extra}
+
+
+def new_mark() -> str:
+    """A variable that only the processes of one test have: others run beside it."""
+    return f"TEST_MARK={uuid.uuid4().hex}"
 
 
 def marked(mark: str) -> list[int]:

@@ -9,12 +9,11 @@ import signal
 import subprocess
 import sys
 import termios
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.end_to_end.conftest import PATIENCE, PROCMAN, clean_environment, marked
+from tests.end_to_end.conftest import PATIENCE, PROCMAN, clean_environment, marked, new_mark
 
 CTRL_C, CTRL_D = b"\x03", b"\x04"
 
@@ -34,7 +33,7 @@ class Keyboard:
         size: tuple[int, int] = (24, 80),
         stderr: int | None = None,
     ) -> None:
-        self._mark = f"TEST_MARK={uuid.uuid4().hex}"
+        self._mark = new_mark()
         self._screen, inner = os.openpty()
         termios.tcsetwinsize(inner, size)
         self.modes = list(termios.tcgetattr(inner))

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.end_to_end.conftest import PROCMAN, Sandbox, clean_environment
+from tests.end_to_end.conftest import PROCMAN, Sandbox, clean_environment, new_mark
 
 
 def check(sandbox: Sandbox, *arguments: str) -> tuple[int, str, str]:
@@ -14,7 +14,7 @@ def check(sandbox: Sandbox, *arguments: str) -> tuple[int, str, str]:
     done = subprocess.run(
         [*PROCMAN, "check", *arguments],
         cwd=sandbox.root,
-        env=clean_environment("TEST_MARK=check", {}, sandbox.root),
+        env=clean_environment(new_mark(), {}, sandbox.root),
         capture_output=True,
         text=True,
         check=False,

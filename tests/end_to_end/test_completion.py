@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from tests.end_to_end.conftest import PATIENCE, Sandbox, clean_environment
+from tests.end_to_end.conftest import PATIENCE, Sandbox, clean_environment, new_mark
 
 # What each shell is told, with the words of a command line of which the last is not finished; it
 # prints the candidates.
@@ -70,7 +70,7 @@ def complete(sandbox: Sandbox, shell: str, *words: str, script: str | None = Non
             *words,
         ],
         cwd=sandbox.root,
-        env=clean_environment("TEST_MARK=completion", {"PATH": path, "HOME": home}, sandbox.root),
+        env=clean_environment(new_mark(), {"PATH": path, "HOME": home}, sandbox.root),
         capture_output=True,
         text=True,
         timeout=PATIENCE,

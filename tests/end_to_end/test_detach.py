@@ -11,7 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import PROCMAN, Running, Sandbox, clean_environment, wait_for_end
+from tests.end_to_end.conftest import (
+    PROCMAN,
+    Running,
+    Sandbox,
+    clean_environment,
+    new_mark,
+    wait_for_end,
+)
 from tests.end_to_end.terminal import Terminal, open_terminal
 
 
@@ -75,7 +82,7 @@ def test_it_has_a_session_of_its_own_and_no_terminal(sandbox: Sandbox) -> None:
     """Standard streams are /dev/null; nothing else of the caller's is open."""
     reading, writing = os.pipe()
     sandbox.write("Procfile", "a: exec sleep 60\n")
-    environ = clean_environment("TEST_MARK=session", {}, sandbox.root)
+    environ = clean_environment(new_mark(), {}, sandbox.root)
     with open(sandbox.root / "said", "wb") as said:
         subprocess.run([*PROCMAN, "start", "-D"], cwd=sandbox.root, env=environ, check=True,
                        stdout=said, pass_fds=(writing,), timeout=60)  # fmt: skip

@@ -17,6 +17,7 @@ from tests.end_to_end.conftest import (
     Sandbox,
     clean_environment,
     marked,
+    new_mark,
     wait_for_end,
 )
 from tests.end_to_end.keyboard import CTRL_C, CTRL_D, at_keyboard, procman
@@ -30,7 +31,7 @@ def run(
     """`procman run ARGUMENTS…` to its end, stdout and stderr apart."""
     if not (sandbox.root / "Procfile").exists():
         sandbox.write("Procfile", PROCFILE)
-    mark = "TEST_MARK=run-to-the-end"
+    mark = new_mark()
     done = subprocess.run(
         [*PROCMAN, *before, "run", *arguments],
         cwd=sandbox.root,
@@ -149,7 +150,7 @@ def test_a_single_argument_is_a_line_for_the_shell(sandbox: Sandbox) -> None:
 
 def test_without_a_procfile_a_command_runs_all_the_same(sandbox: Sandbox) -> None:
     """A one-off needs none."""
-    mark = "TEST_MARK=no-procfile"
+    mark = new_mark()
     done = subprocess.run(
         [*PROCMAN, "run", "echo", "hi"],
         cwd=sandbox.root,
@@ -326,7 +327,7 @@ def test_it_runs_in_a_pipeline(sandbox: Sandbox) -> None:
     done = subprocess.run(
         ["bash", "-c", f"{line}; echo ${{PIPESTATUS[0]}}"],
         cwd=sandbox.root,
-        env=clean_environment("TEST_MARK=pipeline", {}, sandbox.root),
+        env=clean_environment(new_mark(), {}, sandbox.root),
         capture_output=True,
         check=False,
     )

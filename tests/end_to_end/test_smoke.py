@@ -15,7 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import PATIENCE, PROCMAN, Running, Sandbox, clean_environment
+from tests.end_to_end.conftest import (
+    PATIENCE,
+    PROCMAN,
+    Running,
+    Sandbox,
+    clean_environment,
+    new_mark,
+)
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -197,7 +204,7 @@ def test_the_junit_report_goes_where_the_caller_is(sandbox: Sandbox) -> None:
         done = subprocess.run(
             [*PROCMAN, *arguments],
             cwd=sandbox.root,
-            env=clean_environment("TEST_MARK=junit", {}, sandbox.root),
+            env=clean_environment(new_mark(), {}, sandbox.root),
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,

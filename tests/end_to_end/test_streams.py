@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.end_to_end.conftest import PATIENCE, PROCMAN, Sandbox, clean_environment
+from tests.end_to_end.conftest import PATIENCE, PROCMAN, Sandbox, clean_environment, new_mark
 
 COMMANDS = ["ps", "ps --json", "scale", "logs", "logs -f", "restart", "attach echo.1"]
 
@@ -24,7 +24,7 @@ def call(sandbox: Sandbox, command: str, redirection: str) -> subprocess.Complet
     return subprocess.run(
         ["sh", "-c", f"exec {shlex.join(PROCMAN)} {command} {redirection}"],
         cwd=sandbox.root,
-        env=clean_environment("TEST_MARK=streams", {}, sandbox.root),
+        env=clean_environment(new_mark(), {}, sandbox.root),
         input="a line\n",
         capture_output=True,
         text=True,

@@ -11,9 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import PATIENCE, PROCMAN, Sandbox, clean_environment, marked
+from tests.end_to_end.conftest import (
+    PATIENCE,
+    PROCMAN,
+    Sandbox,
+    clean_environment,
+    marked,
+    new_mark,
+)
 
-MARK = "TEST_MARK=surroundings"
+MARK = new_mark()
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 

@@ -12,7 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import PATIENCE, PROCMAN, Sandbox, clean_environment, marked
+from tests.end_to_end.conftest import (
+    PATIENCE,
+    PROCMAN,
+    Sandbox,
+    clean_environment,
+    marked,
+    new_mark,
+)
 from tests.end_to_end.keyboard import CTRL_C, at_keyboard, procman
 
 STUBBORN = "trap '' TERM INT HUP; echo ready; while :; do sleep 1; done"
@@ -127,7 +134,7 @@ def test_the_arrow_into_head_is_a_clean_stop(sandbox: Sandbox) -> None:
     """`procman start | head -1`: the status of both is 0."""
     sandbox.write("Procfile", "a: while :; do echo line; done\n")
     line = f"{shlex.join(PROCMAN)} start 2>err | head -1"
-    mark = "TEST_MARK=head"
+    mark = new_mark()
     environ = clean_environment(mark, {}, sandbox.root)
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {line}"],
@@ -150,7 +157,7 @@ def test_closed_streams_are_no_hindrance(sandbox: Sandbox, closed: str) -> None:
     done = subprocess.run(
         ["sh", "-c", line],
         cwd=sandbox.root,
-        env=clean_environment("TEST_MARK=closed", {}, sandbox.root),
+        env=clean_environment(new_mark(), {}, sandbox.root),
         capture_output=True,
         check=False,
     )
@@ -164,7 +171,7 @@ def test_a_procfile_from_a_closed_standard_input_is_an_empty_one(sandbox: Sandbo
     done = subprocess.run(
         ["sh", "-c", f"{shlex.join(PROCMAN)} start -f - <&-"],
         cwd=sandbox.root,
-        env=clean_environment("TEST_MARK=closed", {}, sandbox.root),
+        env=clean_environment(new_mark(), {}, sandbox.root),
         capture_output=True,
         check=False,
     )
@@ -179,7 +186,7 @@ def test_what_our_caller_left_open_is_handed_on_to_no_dyno(sandbox: Sandbox) -> 
     done = subprocess.run(
         ["bash", "-c", line],
         cwd=sandbox.root,
-        env=clean_environment("TEST_MARK=inherited", {}, sandbox.root),
+        env=clean_environment(new_mark(), {}, sandbox.root),
         capture_output=True,
         text=True,
         check=False,
@@ -208,7 +215,7 @@ def test_a_file_that_may_not_grow_is_an_error_that_is_told(sandbox: Sandbox) -> 
 def _into(
     sandbox: Sandbox, path: Path, limit: int | None = None
 ) -> subprocess.CompletedProcess[bytes]:
-    mark = f"TEST_MARK={path.name}"
+    mark = new_mark()
 
     def restrict() -> None:
         if limit is not None:

@@ -10,14 +10,20 @@ import struct
 import subprocess
 import sys
 import threading
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from procman.errors import NotRunningError
 from procman.runtime.client import ask
-from tests.end_to_end.conftest import PATIENCE, PROCMAN, clean_environment, marked, wait_for_end
+from tests.end_to_end.conftest import (
+    PATIENCE,
+    PROCMAN,
+    clean_environment,
+    marked,
+    new_mark,
+    wait_for_end,
+)
 from tests.end_to_end.web import free_port
 
 HERE = Path(__file__).parent
@@ -36,7 +42,7 @@ class World:
     has_disk: bool  # a small one of its own, which can be filled
     port: int = field(default_factory=free_port)
     formation: dict[str, int] = field(default_factory=lambda: {"web": 2, "worker": 2})
-    mark: str = field(default_factory=lambda: f"TEST_MARK={uuid.uuid4().hex}")
+    mark: str = field(default_factory=new_mark)
     shift: int = 0
     text: str = ""
     starts: int = 0
