@@ -43,12 +43,10 @@ def deploy(
     """
     if slug is not None and (git is not None or buildpacks):
         raise UsageError("--slug is built already: it goes with neither --git nor --buildpack")
-    from procman.cli.deploying import build_slug, config_vars_of, find_slug, read_app, release_slug
-    from procman.runtime.slugs.build import Order
+    from procman.cli.deploying import build_slug, find_slug, order_of, read_app, release_slug
 
     inputs = read_app(given(ctx, options))
-    packs = tuple(pack.absolute() for pack in buildpacks)
-    order = Order(git=git, buildpacks=packs, config_vars=config_vars_of(inputs))
+    order = order_of(inputs, git, buildpacks=buildpacks)
     release_slug(
         inputs,
         lambda store: build_slug(store, order) if slug is None else find_slug(store, slug),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import click
 
@@ -47,6 +48,25 @@ def find_slug(store: SlugStore, name: str) -> Metadata:
     """The slug of the store that was named, or the file, taken into the store."""
     file = find(store, name)
     return store.get(file.stem) if file.parent == store.slugs else adopt(store, file)
+
+
+def order_of(
+    inputs: Inputs,
+    git: str | None = None,
+    *,
+    repository: Path | None = None,
+    buildpacks: Sequence[Path] = (),
+    output: Path | None = None,
+) -> Order:
+    """What to build of an app: buildpacks get its config vars, and no slug the files of these."""
+    return Order(
+        git,
+        repository,
+        tuple(pack.absolute() for pack in buildpacks),
+        config_vars=config_vars_of(inputs),
+        output=output,
+        env_files=tuple(map(Path, inputs.env_files)),
+    )
 
 
 def build_slug(store: SlugStore, order: Order) -> Metadata:

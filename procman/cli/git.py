@@ -66,15 +66,14 @@ def receive(ctx: click.Context, /, **options: object) -> int:
 
 
 def _deploy(command_line: Mapping[str, object], commit: str) -> None:
-    from procman.cli.deploying import build_slug, config_vars_of, read_app, release_slug
+    from procman.cli.deploying import build_slug, order_of, read_app, release_slug
     from procman.runtime.releases.git_remote import repository_of
-    from procman.runtime.slugs.build import Order
 
     inputs = read_app(command_line)
     release_slug(
         inputs,
         lambda store: build_slug(
             store,
-            Order(git=commit, repository=repository_of(store), config_vars=config_vars_of(inputs)),
+            order_of(inputs, commit, repository=repository_of(store)),
         ),
     )

@@ -51,20 +51,17 @@ def build(
 ) -> None:
     """Pack the app into a slug below .procman/slugs and print its id.
 
-    Left out: .git, .procman, .env* and what .slugignore names, which is read as git reads a
-    .gitignore.
+    Left out: .git, .procman, .env*, the files that -e names and what .slugignore names, which is
+    read as git reads a .gitignore.
     """
-    from procman.cli.deploying import build_slug, config_vars_of, read_app
-    from procman.runtime.slugs.build import Order
+    from procman.cli.deploying import build_slug, order_of, read_app
     from procman.runtime.slugs.file import write_out
     from procman.runtime.slugs.store import SlugStore
 
     inputs = read_app(given(ctx, options))
     store = SlugStore(inputs.root)
-    packs = tuple(pack.absolute() for pack in buildpacks)
-    order = Order(git, buildpacks=packs, config_vars=config_vars_of(inputs), output=output)
     try:
-        made = build_slug(store, order)
+        made = build_slug(store, order_of(inputs, git, buildpacks=buildpacks, output=output))
         if output is not None:
             write_out(store, made, output)
             click.echo(f"       Written to {output}", err=True)

@@ -24,7 +24,7 @@ def watching(app: App, inputs: Inputs, asked: Mapping[str, object], types: Seque
     procfile = None if is_piped else _inside(inputs.procfile.path, inputs.root)
     places = [os.path.join(inputs.settings_in, name) for name in SETTINGS_FILES]
     settings_files = [_inside(place, inputs.root) for place in places]
-    named = [_inside_or_here(name, inputs.root) for name in settings.words("env")]
+    named = [_inside(file, inputs.root) for file in inputs.env_files]
     # procman works in the app's root from now on: what was named from elsewhere is so from there.
     again = {**asked, "app_root": inputs.root, "procfile": procfile, "env": tuple(named)}
     always = {
@@ -62,8 +62,3 @@ def watching(app: App, inputs: Inputs, asked: Mapping[str, object], types: Seque
 
 def _inside(path: str, root: str) -> str:
     return os.path.relpath(os.path.abspath(path), root)
-
-
-def _inside_or_here(name: str, root: str) -> str:
-    """A file of config vars as `read_inputs` finds it: in the app, else where we were called."""
-    return name if os.path.exists(os.path.join(root, name)) else _inside(name, root)

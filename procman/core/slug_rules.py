@@ -40,14 +40,14 @@ class Rules:
         slugignore: str | None = None,
         *,
         conveniences: bool = True,
-        outputs: Collection[bytes] = (),
+        never: Collection[bytes] = (),
     ) -> None:
         """With `conveniences` off, as for what a buildpack made, only `never_packed` holds.
 
-        `outputs` are the paths that the packed slug is to be written to: the last one must not be
-        in the next.
+        `never` are more paths, relative to the app: files of config vars of any name, and where
+        the packed slug is written to, for the last one must not be in the next.
         """
-        self._outputs = frozenset(outputs)
+        self._never = frozenset(never)
         self._patterns: Patterns | None = None
         self._names: dict[bytes, bool] = {}  # → whether directories alone are meant
         defaults = CONVENIENCES if conveniences else ()
@@ -59,7 +59,7 @@ class Rules:
     def excludes(self, path: bytes, *, is_directory: bool) -> bool:
         """Whether the entry at `path`, relative to the app, stays out."""
         name = path.rpartition(b"/")[2]
-        if never_packed(name) or path in self._outputs:
+        if never_packed(name) or path in self._never:
             return True
         if self._patterns is None:
             directories_alone = self._names.get(name)

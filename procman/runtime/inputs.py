@@ -18,8 +18,9 @@ _APP_ROOT = re.compile(rb"\bapp[-_]root\b")
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """An app as it lies on disk. `from_files` are the config vars that `.env` files gave;
-    `settings_in` is where its settings files are, which is the root unless they name another.
+    """An app as it lies on disk. `from_files` are the config vars that `.env` files gave, and
+    `env_files` where those are that somebody named; `settings_in` is where its settings files are,
+    which is the root unless they name another.
     """
 
     root: str
@@ -28,6 +29,7 @@ class Inputs:
     procfile: Procfile
     config_vars: Mapping[str, str]
     from_files: Mapping[str, str]
+    env_files: Sequence[str] = ()
 
 
 def read_inputs(
@@ -54,7 +56,8 @@ def read_inputs(
     moved = None if asked_root is not None else _moved_root(first)
     root, asked_root = moved or first, asked_root or moved
     settings = Settings(command_line, environ, _read_tables(settings_in), known)
-    from_files = _read_env_files(root, settings, environ)
+    env_files = _find_env_files(root, settings)
+    from_files = _read_env_files(root, env_files, settings, environ)
     override = bool(from_files) and settings.flag("env_override")
     layers = (from_files, environ) if override else (environ, from_files)
     path = named or next(filter(None, (layer.get("PROCFILE") for layer in layers)), None)
@@ -68,7 +71,7 @@ def read_inputs(
         from procman.core.dotenv import merge_config_vars
 
         config_vars = merge_config_vars([from_files], environ, override=override)
-    return Inputs(root, settings_in, settings, procfile, config_vars, from_files)
+    return Inputs(root, settings_in, settings, procfile, config_vars, from_files, env_files)
 
 
 def find_root(
@@ -126,9 +129,19 @@ def _read_procfile(path: str, root: str, asked_root: str | None) -> Procfile:
         raise InputError(f"cannot be read: {error.strerror}", path=shown) from None
 
 
-def _read_env_files(root: str, settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
-    names = settings.words("env")
-    if not names:
+def _find_env_files(root: str, settings: Settings) -> list[str]:
+    """Those that are named: in the app, else where we are."""
+    named = []
+    for name in settings.words("env"):
+        inside = os.path.join(root, name)
+        named.append(inside if os.path.exists(inside) else name)
+    return named
+
+
+def _read_env_files(
+    root: str, named: Sequence[str], settings: Settings, environ: Mapping[str, str]
+) -> dict[str, str]:
+    if not named:
         default = os.path.join(root, ".env")
         if not os.path.exists(default) or os.path.isdir(default):  # some keep a venv there
             return {}
@@ -136,9 +149,7 @@ def _read_env_files(root: str, settings: Settings, environ: Mapping[str, str]) -
     found = settings.find("env")
     origin = "" if found is None else found[1]
     merged: dict[str, str] = {}
-    for name in names:
-        inside = os.path.join(root, name)
-        path = inside if os.path.exists(inside) else name
+    for path in named:
         merged = _read_env_file(path, origin, merged, environ)
     return merged
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,30 @@ def test_build_gives_a_buildpack_the_apps_config_vars(app: Path) -> None:
         (app / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
         (app / "bin" / name).chmod(0o755)
     assert "s3cret\n-----> Discovering" in call("build", "-d", app).stderr
+
+
+@pytest.mark.parametrize("commit", [False, True])
+def test_files_of_config_vars_are_in_no_slug_whatever_they_are_called(
+    app: Path, monkeypatch: pytest.MonkeyPatch, commit: bool
+) -> None:
+    """Named by -e or by the settings, by what leads to them, committed by mistake."""
+    (app / "config").mkdir()
+    (app / "config/prod.vars").write_text("TOKEN=s3cret\n")
+    (app / "config/kept.vars").write_text("no config vars\n")
+    (app / "more.vars").symlink_to("hidden")
+    (app / "hidden").write_text("KEY=s3cret\n")
+    (app / "procman.toml").write_text('env = "config/prod.vars, more.vars"\n')
+    given: list[str | Path] = ["-d", app]
+    if commit:
+        (app / "procman.toml").unlink()
+        monkeypatch.chdir(app / "config")
+        given = ["-d", app, "-e", "prod.vars", "-e", "more.vars", "--git", "HEAD"]
+        for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "all"]):
+            identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+            subprocess.run(["git", *identity, *words], cwd=app, check=True)
+    listed = call("inspect", "-d", app, call("build", *given).stdout.strip()).stdout
+    assert "kept.vars" in listed
+    assert not {"prod.vars", "more.vars", "hidden"} & set(re.split(r"[\s/]+", listed))
 
 
 def test_a_slug_written_into_the_app_is_not_in_the_next(app: Path) -> None:

@@ -19,7 +19,7 @@ from procman.runtime.slugs.scratch import discard
 from procman.runtime.slugs.store import SlugStore, describe, stack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from procman.runtime.slugs.pack import Packed, Progress
@@ -36,6 +36,7 @@ class Order:
     limit: int = MAX_PACKED  # bytes, packed
     compile_limit: float = COMPILE_LIMIT  # seconds, each buildpack
     output: Path | None = None  # where a copy is to be written, perhaps in the working tree
+    env_files: tuple[Path, ...] = ()  # what config vars are read from, perhaps in the tree as well
 
 
 class Log:
@@ -118,19 +119,25 @@ def _discarded(store: SlugStore, work: Path) -> Iterator[None]:
 
 
 def _source(root: Path, order: Order, log: Log, work: Path) -> tuple[Commit | None, Path, Rules]:
+    secrets = _paths_below(root, order.env_files)
     if order.git is None:
         outputs = [] if order.output is None else files_of(order.output)
-        top = os.path.realpath(root)
-        inside = [os.fsencode(os.path.relpath(os.path.realpath(file), top)) for file in outputs]
-        rules = Rules(read_slugignore(os.fsencode(root)), outputs=inside)
-        return current_commit(root), root, rules
+        never = [*secrets, *_paths_below(root, outputs)]
+        return current_commit(root), root, Rules(read_slugignore(os.fsencode(root)), never=never)
     repository = order.repository if order.repository is not None else root
     commit = find_commit(repository, order.git)
     log.heading(f"Checking out {order.git} ({commit.id[:12]}: {commit.subject})")
     source = work / "source"
     source.mkdir()
     export(repository, commit.id, source)
-    return commit, source, Rules(read_slugignore(os.fsencode(source)))
+    return commit, source, Rules(read_slugignore(os.fsencode(source)), never=secrets)
+
+
+def _paths_below(root: Path, files: Iterable[Path]) -> list[bytes]:
+    """Relative to the root, each as it is named, and what it leads to; some lie outside."""
+    top = os.path.realpath(root)
+    ways = [way for file in files for way in (os.path.abspath(file), os.path.realpath(file))]
+    return [os.fsencode(os.path.relpath(way, top)) for way in ways]
 
 
 def _discover(source: Path, defaults: Mapping[str, str], log: Log) -> dict[str, str]:
