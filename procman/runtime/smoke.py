@@ -81,7 +81,7 @@ class Smoke:
         for path in self._plan.paths:
             began = time.monotonic()
             heard = Heard()
-            trouble: str | None = "no answer in time"
+            trouble: str | None = "out of time"
             try:
                 async with asyncio.timeout(ONE_ANSWER):
                     await ask(url, path, heard)
