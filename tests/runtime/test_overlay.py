@@ -198,6 +198,28 @@ def test_copies_of_a_killed_procman_are_swept_by_the_next_command(
     living.close()
 
 
+KILLED_AT_THE_PROBE = """
+import os, signal, sys
+from procman.runtime.slugs import overlay
+from procman.runtime.slugs.store import SlugStore
+overlay.subprocess.run = lambda *given, **more: os.kill(os.getpid(), signal.SIGKILL)
+overlay.Copies(SlugStore(sys.argv[1])).copy_for(sys.argv[2], "web.1", 1)
+"""
+
+
+def test_a_probe_of_a_killed_procman_is_swept_by_the_next_command(
+    store: SlugStore, slug: Metadata
+) -> None:
+    """Its mount too, in which the next command must not delete files."""
+    argv = [sys.executable, "-c", KILLED_AT_THE_PROBE, str(store.root), slug.id]
+    assert subprocess.run(argv, check=False).returncode == -9
+    Copies(store).sweep()
+    assert list(store.copies.iterdir()) == []
+    assert list(store.temporary.iterdir()) == []
+    assert str(store.home) not in Path("/proc/self/mountinfo").read_text()
+    assert (store.expanded(slug.id) / "file").read_text() == "slug"
+
+
 def test_the_best_means_is_found_and_the_probe_leaves_nothing(
     store: SlugStore, slug: Metadata
 ) -> None:

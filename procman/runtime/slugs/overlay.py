@@ -123,7 +123,7 @@ class Copies:
         for means in (Means.MOUNT, Means.NAMESPACE):
             if means is Means.MOUNT and os.geteuid() != 0:
                 continue
-            with Claim(self._store.temporary, "probe-") as place:
+            with Claim(self._store.copies, "probe-") as place:  # where a sweep unmounts
                 try:
                     prefix = self._make(means, lower, place)
                     subprocess.run([*prefix, "true"], check=True, capture_output=True)
