@@ -16,6 +16,7 @@ import pytest
 
 PROCMAN = [sys.executable, "-m", "procman"]
 PATIENCE = 60.0  # seconds until a test gives up waiting; never what a test measures
+SHOWN = 20_000  # characters of what a procman wrote, when its test has failed
 
 
 @dataclass
@@ -68,6 +69,13 @@ class Running:
         while pids := self.survivors():
             for pid in pids:
                 wait_for_end(pid)
+
+    def show(self) -> None:
+        """Print the end of what it wrote: pytest shows it when the test has failed."""
+        if self.process.stdout is not None and not self._closed:
+            os.set_blocking(self.process.stdout.fileno(), False)
+            self.output += self.process.stdout.read() or b""
+        print(f"{self.process.args!r}\n{self.text[-SHOWN:]}")
 
     def _read(self) -> bool:
         if self._closed or self.process.stdout is None:
@@ -195,15 +203,15 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
         if running.process.poll() is None:
             running.process.kill()
         running.process.wait(PATIENCE)
-        if running.process.stdout is not None:
-            running.process.stdout.close()
-        if running.process.stderr is not None:
-            running.process.stderr.close()
         for pid in running.survivors():
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+        running.show()
+        for stream in (running.process.stdout, running.process.stderr):
+            if stream is not None:
+                stream.close()
     unmount_below(root)
 
 
