@@ -10,11 +10,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping
 
 from procman.runtime.reserve import hold_one_back, list_directory, read_file
 
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+KERNEL_THREAD = 0x00200000  # linux/sched.h: PF_KTHREAD
+GENERATIONS = 100  # of children that are killed in turn: nobody has as many
+LOOKS, LOOK_AGAIN = 200, 0.0005  # an exec takes a tenth of a second at most; seconds
 
 _is_subreaper = False
 
@@ -72,9 +76,9 @@ def kill_escaped(cookie: str, known: set[int], *, is_followed: bool) -> None:
 def kill_adopted(known: set[int]) -> None:
     """SIGKILL to all that came to us as orphans and to what stems from it, cookie or no cookie.
 
-    The children of one that we kill become ours in turn; a hundred generations are enough.
+    The children of one that we kill become ours in turn.
     """
-    for _ in range(100):
+    for _ in range(GENERATIONS):
         found = adopted(known)
         for pid in found:
             try:
@@ -108,15 +112,22 @@ def heeding(groups: Mapping[int, int | None]) -> set[int]:
 
 
 def kill_marked(cookie: str) -> int:
-    """SIGKILL to every process with this cookie in its environment; how many there were (Linux)."""
-    killed = 0
-    for pid in marked(cookie):
-        try:
-            os.kill(pid, signal.SIGKILL)
-            killed += 1
-        except ProcessLookupError:
-            pass
-    return killed
+    """SIGKILL to every process with this cookie in its environment; how many there were (Linux).
+
+    It looks until it finds no more: one may have had a child after it was listed.
+    """
+    killed: set[int] = set()
+    for _ in range(GENERATIONS):
+        found = set(marked(cookie)) - killed
+        if not found:
+            break
+        for pid in found:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        killed |= found
+    return len(killed)
 
 
 def marked(cookie: str) -> list[int]:
@@ -132,8 +143,22 @@ def marked(cookie: str) -> list[int]:
         if not name.isdigit() or int(name) == own:
             continue
         try:
-            if needle in read_file(f"/proc/{name}/environ"):
+            if needle in _environment(name):
                 found.append(int(name))
         except OSError:
             pass  # ended just now, or another user's
     return found
+
+
+def _environment(pid: str) -> bytes:
+    """Also of a process that is just executing a program, which has none for a moment."""
+    for _ in range(LOOKS):
+        environment = read_file(f"/proc/{pid}/environ")
+        if environment:
+            return environment
+        fields = read_file(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+        state, flags, begin, end = fields[0], int(fields[6]), int(fields[47]), int(fields[48])
+        if state in b"ZX" or flags & KERNEL_THREAD or begin == end != 0:
+            break  # it has none
+        time.sleep(LOOK_AGAIN)
+    return b""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -119,6 +120,37 @@ def test_marked_are_those_with_the_cookie_and_never_we() -> None:
             process.wait(PATIENCE)
         for pid in orphans.marked(cookie):
             os.kill(pid, signal.SIGKILL)
+
+
+@needs_linux
+def test_a_process_is_found_while_it_executes_a_program(tmp_path: Path) -> None:
+    """Its environment is empty for a moment then; this one does nothing else."""
+    script = tmp_path / "again"
+    script.write_text('exec /bin/sh "$0"\n')
+    cookie = uuid.uuid4().hex
+    restless = subprocess.Popen(["/bin/sh", script], env={"COOKIE": cookie})
+    try:
+        assert all(orphans.marked(cookie) == [restless.pid] for _ in range(100))
+        assert orphans.kill_marked(cookie) == 1
+        assert restless.wait(PATIENCE) == -signal.SIGKILL
+    finally:
+        restless.kill()
+        restless.wait(PATIENCE)
+
+
+@needs_linux
+def test_what_has_no_environment_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`env -i`, the dead, the kernel's own threads: waiting for theirs would have no end here."""
+    monkeypatch.setattr(orphans, "LOOKS", sys.maxsize)
+    bare = subprocess.Popen(["/bin/sleep", "60"], env={})
+    dead = subprocess.Popen(["/bin/sh", "-c", "exit"])
+    try:
+        os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)
+        assert orphans.marked(uuid.uuid4().hex) == []
+    finally:
+        bare.kill()
+        bare.wait(PATIENCE)
+        dead.wait(PATIENCE)
 
 
 def test_a_group_heeds_a_signal_that_one_of_it_does_not_ignore() -> None:
