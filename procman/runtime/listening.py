@@ -3,8 +3,8 @@
 That a process bound a port cannot be waited for: the kernel reports sockets that are destroyed
 (SKNLGRP_INET_TCP_DESTROY) but not those that begin to listen; seccomp's user notification would
 tell, and would take sudo from every dyno; a connect to a port that nobody has bound is refused at
-once. So a dyno that is starting, and only then, is looked at, at the growing distances of
-`ready_delays`: first at all listening sockets by netlink (50 µs; 0.2 ms after a nap of 4 ms, as has
+once. So a dyno that is starting, and only then, is looked at, at the growing distances of `pauses`
+(readiness.py): first at all listening sockets by netlink (50 µs; 0.2 ms after a nap of 4 ms, as has
 a connect), and through its tree's descriptors only when there is one that was not there before.
 """
 
@@ -29,7 +29,6 @@ from procman.runtime.sock_diag import (
 from procman.runtime.tree import IS_LINUX
 
 _PIDFD_GETFD = 438  # one number on all architectures: asm-generic/unistd.h
-_LONGEST = 0.020
 _TABLES = (("/proc/net/tcp", socket.AF_INET), ("/proc/net/tcp6", socket.AF_INET6))
 
 
@@ -113,16 +112,6 @@ def waiting_count(port: int) -> int:
     Not zero some time after leaves were thawed: it is their parent that accepts.
     """
     return sum(row.waiting for row in _rows(LISTEN, port=port)) if IS_LINUX else 0
-
-
-def ready_delays() -> Iterator[float]:
-    """Seconds between looks at a starting dyno: 1 ms at first, 4 ms from 60 ms on, so that a quick
-    boot is not made slower by more than that, and after 2 s rarer, up to 20 ms."""
-    elapsed = 0.0
-    while True:
-        delay = min(_LONGEST, max(min(0.001 + elapsed / 20, 0.004), elapsed / 500))
-        yield delay
-        elapsed += delay
 
 
 def duplicate_socket(pid: int, fd: int) -> socket.socket | CannotDuplicate:

@@ -101,30 +101,6 @@ def is_running(*roots: int) -> bool:
     return IS_LINUX and any(state_of(pid) in ("R", "D") for pid in tree(*roots))
 
 
-def find_by_cookie(key: bytes, prefix: bytes) -> list[int]:
-    """The pids whose environment holds KEY=PREFIX…, as far as we may read it, ours excepted."""
-    if not IS_LINUX:
-        return _cookie_by_psutil(key, prefix)
-    needle = b"\0" + key + b"=" + prefix
-    found = []
-    for pid in _all_pids():
-        try:
-            with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
-                if needle in b"\0" + _whole(file.fileno()) and pid != os.getpid():
-                    found.append(pid)
-        except OSError:
-            pass  # ended just now, or another user's
-    return found
-
-
-def _whole(descriptor: int) -> bytes:
-    """All of a /proc file; an unbuffered read gives at most a page."""
-    parts = []
-    while part := os.read(descriptor, 65536):
-        parts.append(part)
-    return b"".join(parts)
-
-
 def _all_pids() -> list[int]:
     return [int(name) for name in list_directory("/proc") if name.isdigit()]
 
@@ -181,18 +157,3 @@ def _usage_by_psutil(roots: Iterable[int]) -> Usage | None:
         cpu += times.user + times.system + times.children_user + times.children_system
         seen = True
     return Usage(cpu, rss) if seen else None
-
-
-def _cookie_by_psutil(key: bytes, prefix: bytes) -> list[int]:
-    import psutil
-
-    name, start, own = os.fsdecode(key), os.fsdecode(prefix), os.getpid()
-    found = []
-    for process in psutil.process_iter():
-        try:
-            value = process.environ().get(name)
-        except psutil.Error:
-            continue  # ended just now, or another user's
-        if value is not None and value.startswith(start) and process.pid != own:
-            found.append(process.pid)
-    return found

@@ -103,10 +103,26 @@ def test_at_the_end_of_the_app_what_has_no_cookie_falls_as_well() -> None:
     in_a_fork(body)
 
 
-def test_marked_are_those_with_the_cookie_and_never_we() -> None:
+def no_proc(path: str) -> list[str]:
+    raise FileNotFoundError(path)
+
+
+@pytest.mark.parametrize("has_proc", [True, False])
+def test_marked_are_those_with_the_cookie_and_never_we(
+    monkeypatch: pytest.MonkeyPatch, has_proc: bool
+) -> None:
     """It is looked for in environments, not in command lines."""
+    if not has_proc:
+        monkeypatch.setattr(orphans, "list_directory", no_proc)
     cookie = uuid.uuid4().hex
-    bearer = subprocess.Popen(["sleep", "60"], env={"COOKIE": cookie})
+    bearer = subprocess.Popen(
+        ["sh", "-c", "echo; read line"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={f"FILL{i}": "x" * 1000 for i in range(100)} | {"COOKIE": f"before {cookie} after"},
+    )
+    assert bearer.stdout is not None
+    bearer.stdout.readline()
     namesake = subprocess.Popen(["sh", "-c", f"sleep 60; : {cookie}"], env={})
     try:
         assert orphans.marked(cookie) == [bearer.pid]
@@ -117,7 +133,7 @@ def test_marked_are_those_with_the_cookie_and_never_we() -> None:
     finally:
         for process in (bearer, namesake):
             process.kill()
-            process.wait(PATIENCE)
+            process.communicate()
         for pid in orphans.marked(cookie):
             os.kill(pid, signal.SIGKILL)
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from procman.runtime import tree as module
-from procman.runtime.tree import find_by_cookie, started_at, state_of, tree, usage_of
+from procman.runtime.tree import started_at, state_of, tree, usage_of
 
 WAIT = "import sys; sys.stdin.read()"
 
@@ -105,27 +105,6 @@ def test_usage_counts_what_reaped_children_used_and_memory(way: str) -> None:
     assert used is not None
     assert used.cpu_seconds >= 0.19  # clock ticks are 10 ms
     assert used.rss_bytes >= 30_000_000
-
-
-def test_a_cookie_finds_its_processes_and_no_others(way: str) -> None:
-    """By key and start of the value, in any place of the environment, be it long."""
-    cookie = f"{os.getpid()}-{way}"
-    long = {f"FILL{i}": "x" * 1000 for i in range(100)}
-    environments = [
-        {"COOKIE": f"{cookie}.1", **long},
-        {**long, "COOKIE": f"{cookie}.2"},
-        {"COOKIE": "other"},
-        {"NOCOOKIE": f"{cookie}.3"},
-    ]
-    running = [
-        subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, env=env) for env in environments
-    ]
-    try:
-        found = find_by_cookie(b"COOKIE", cookie.encode())
-        assert sorted(found) == sorted(process.pid for process in running[:2])
-    finally:
-        for process in running:
-            process.communicate()
 
 
 def test_a_pid_and_its_start_name_a_process_for_good() -> None:
