@@ -55,8 +55,10 @@ class Web:
         self.router.refresh()
 
     def keeps_awake(self, process: Process, *, lately: bool) -> str | None:
-        """The fleet knows: the router tells when the first lease begins and the last one ends."""
-        return None
+        """The router tells the fleet when the first lease begins and the last one ends; who is
+        parked has no lease yet.
+        """
+        return "requests wait" if self.router.has_parked else None
 
     def asleep(self, process: Process) -> None:
         """Requests come here first."""

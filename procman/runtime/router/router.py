@@ -152,6 +152,11 @@ class Router:
             for entry in sorted(self._table, key=lambda entry: entry.backend.boot)
         }
 
+    @property
+    def has_parked(self) -> bool:
+        """Whether requests wait for a dyno."""
+        return len(self._parking) > 0
+
     # from clients and exchanges
 
     def first_byte(self) -> None:
@@ -196,6 +201,8 @@ class Router:
         if self._parking and self.holds is not None and self.holds():
             self._set_alarm(is_held=True)
             return
+        if self._parking and not self._table.in_flight:
+            self._supervision.wake()  # it may have fallen asleep since they asked
         now = self.loop.time()
         while (exchange := self._parking.first()) is not None:
             entry = self._table.lease(now, exchange.avoid)
