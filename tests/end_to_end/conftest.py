@@ -72,9 +72,10 @@ class Running:
 
     def show(self) -> None:
         """Print the end of what it wrote: pytest shows it when the test has failed."""
-        if self.process.stdout is not None and not self._closed:
-            os.set_blocking(self.process.stdout.fileno(), False)
-            self.output += self.process.stdout.read() or b""
+        stdout = self.process.stdout
+        if stdout is not None and not stdout.closed:
+            os.set_blocking(stdout.fileno(), False)
+            self.output += stdout.read() or b""
         print(f"{self.process.args!r}\n{self.text[-SHOWN:]}")
 
     def _read(self) -> bool:
