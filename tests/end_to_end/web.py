@@ -29,9 +29,9 @@ require("http").createServer((request, answer) => answer.end("web.1 " + process.
 
 # Each as a line of a Procfile. What is shared by all: `site.py` beside it.
 SERVERS = {
-    "gunicorn sync": f"{PYTHON} -m gunicorn -t 1 -b 127.0.0.1:$PORT site_app:application",
+    "gunicorn sync": f"{PYTHON} -m gunicorn -b 127.0.0.1:$PORT site_app:application",
     "gunicorn gthread": (
-        f"{PYTHON} -m gunicorn -t 1 -k gthread --threads 4 -b 127.0.0.1:$PORT site_app:application"
+        f"{PYTHON} -m gunicorn -k gthread --threads 4 -b 127.0.0.1:$PORT site_app:application"
     ),
     "uvicorn": f"{PYTHON} -m uvicorn --port $PORT --log-level error site_app:asgi",
     "hypercorn": f"{PYTHON} -m hypercorn -b 127.0.0.1:$PORT site_app:asgi",
