@@ -30,6 +30,7 @@ from procman.runtime.inputs import Inputs
 
 DEFAULT_HOST = "127.0.0.1"
 IDLE_TIMEOUT = 3600.0  # Heroku's free web dynos slept after an hour
+FRONT = "(front)"  # no process type can be called so
 RELEASE = "release"  # Heroku runs it once before a release goes live, never as a dyno
 IDLES = tuple(idle.value for idle in Idle)
 ROUTER_LOGS = ("errors", "all", "off")
@@ -78,8 +79,8 @@ def plan(
             timestamps=settings.flag("timestamps", True),
             tame=os.isatty(1),
         ),
-        front=_front(settings, base) if has_router else None,
-        shared=_shared(settings, base) if shares else None,
+        front=_front(settings, _web_port(base, port_of)) if has_router else None,
+        shared=_shared(settings, _web_port(base, port_of)) if shares else None,
         idle_timeout=_or(settings.duration("idle_timeout"), IDLE_TIMEOUT),
         json=json,
         pty=os.isatty(1) if pty is None else pty,
@@ -159,18 +160,19 @@ def _require_sleep_without_router(settings: Settings) -> None:
         )
 
 
-def _shared(settings: Settings, base: int | None) -> Shared:
-    return Shared(settings.text("host") or DEFAULT_HOST, _web_port(base))
+def _web_port(base: int | None, port_of: PortOf) -> int:
+    """The router's, or the one that web dynos share."""
+    return port_of(FRONT, 1) if base is None else base
 
 
-def _web_port(base: int | None) -> int:
-    return free_ports()(WEB, 1) if base is None else base
+def _shared(settings: Settings, port: int) -> Shared:
+    return Shared(settings.text("host") or DEFAULT_HOST, port)
 
 
-def _front(settings: Settings, base: int | None) -> Front:
+def _front(settings: Settings, port: int) -> Front:
     return Front(
         host=settings.text("host") or DEFAULT_HOST,
-        port=_web_port(base),
+        port=port,
         request_timeout=settings.duration("request_timeout"),
         router_log=settings.choice("router_log", ROUTER_LOGS) or "errors",
     )

@@ -59,7 +59,9 @@ _HEAVY = (
 # cut short, one that is stuck does not hold us until somebody kills us. Seconds.
 READER_PATIENCE = 5.0
 
-DESCRIPTORS = 32  # measured: 24 for an app that nobody asks anything; each dyno takes one more
+# Measured: 24 for an app that nobody asks anything. Each dyno takes one more, and a second one
+# where its port is drawn.
+DESCRIPTORS, OF_A_DYNO = 30, 2
 
 _ENDING = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
@@ -103,9 +105,10 @@ def start(app: App, companion: Companion | None = None) -> int:
 def _require_descriptors(dynos: int) -> None:
     """Without enough of them a start fails half-way, in the event loop's middle or a dyno's."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if limit < DESCRIPTORS + dynos:
+    needed = DESCRIPTORS + OF_A_DYNO * dynos
+    if limit < needed:
         raise ProcmanError(
-            f"only {limit} files may be open at once, and this app needs {DESCRIPTORS + dynos}",
+            f"only {limit} files may be open at once, and this app needs {needed}",
             hint="raise the limit with `ulimit -n 1024`",
         )
 

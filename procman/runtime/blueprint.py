@@ -20,6 +20,7 @@ from procman.runtime.process import Command, shell_argv
 if TYPE_CHECKING:
     from procman.core.release import Release
     from procman.core.watch_rules import Subject
+    from procman.runtime.drawn_port import DrawnPort
     from procman.runtime.releases.released import DynoCopies, Released
     from procman.runtime.shared_socket import SharedSocket
 
@@ -221,18 +222,16 @@ def base_ports(base: int, names: Sequence[str]) -> PortOf:
 
 def free_ports() -> PortOf:
     """Free ports, drawn when first asked for, and then kept: no two dynos get the same."""
-    drawn: dict[tuple[str, int], int] = {}
+    drawn: dict[tuple[str, int], DrawnPort] = {}
 
     def port_of(of_type: str, number: int) -> int:
-        import socket
+        from procman.runtime.drawn_port import draw_port
 
         while (of_type, number) not in drawn:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                port: int = probe.getsockname()[1]
-            if port not in drawn.values():
+            port = draw_port()
+            if all(port.number != other.number for other in drawn.values()):
                 drawn[of_type, number] = port
-        return drawn[of_type, number]
+        return drawn[of_type, number].number
 
     return port_of
 

@@ -19,6 +19,7 @@ PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 KERNEL_THREAD = 0x00200000  # linux/sched.h: PF_KTHREAD
 GENERATIONS = 100  # of children that are killed in turn: nobody has as many
 LOOKS, LOOK_AGAIN = 200, 0.0005  # an exec takes a tenth of a second at most; seconds
+EMPTY_FOR_GOOD = 10  # looks that found an empty environment in one and the same place
 
 _is_subreaper = False
 
@@ -165,13 +166,20 @@ def _marked_by_psutil(cookie: str, own: int) -> list[int]:
 
 def _environment(pid: str) -> bytes:
     """Also of a process that is just executing a program, which has none for a moment."""
+    at, stays = b"", 0
     for _ in range(LOOKS):
         environment = read_file(f"/proc/{pid}/environ")
         if environment:
             return environment
         fields = read_file(f"/proc/{pid}/stat").rpartition(b")")[2].split()
-        state, flags, begin, end = fields[0], int(fields[6]), int(fields[47]), int(fields[48])
-        if state in b"ZX" or flags & KERNEL_THREAD or begin == end != 0:
-            break  # it has none
+        state, flags, (begin, end) = fields[0], int(fields[6]), fields[47:49]
+        if state in b"ZX" or flags & KERNEL_THREAD:
+            break
+        # Both are 0 at first, then the same while the kernel counts the variables (binfmt_elf.c),
+        # and for good where there are none.
+        stays = stays + 1 if begin == end == at != b"0" else 0
+        if stays == EMPTY_FOR_GOOD:
+            break
+        at = begin
         time.sleep(LOOK_AGAIN)
     return b""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ import pytest
 
 from tests.end_to_end.conftest import PATIENCE, Running, Sandbox
 from tests.end_to_end.terminal import OpenTerminal, Terminal, open_terminal
+from tests.end_to_end.web import free_port
 
 DETACH = "\x10\x11"
 
@@ -83,14 +83,6 @@ def start_talker(sandbox: Sandbox, *arguments: str) -> Running:
     running = sandbox.start("talk: exec python3 talk.py\n", "--pty", *arguments)
     running.until("ready")
     return running
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def fetch(url: str) -> bytes:

@@ -9,6 +9,7 @@ import shutil
 import socket
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from procman.runtime.drawn_port import DrawnPort, draw_port
 from tests.end_to_end.conftest import PATIENCE, Running, Sandbox
 
 PYTHON = sys.executable
@@ -53,12 +55,13 @@ def require(server: str) -> None:
         pytest.skip(f"{module} is not installed")
 
 
+drawn: deque[DrawnPort] = deque(maxlen=100)
+
+
 def free_port() -> int:
-    """One that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """One that nobody has now, and that no procman of another test draws soon."""
+    drawn.append(draw_port())
+    return drawn[-1].number
 
 
 @dataclass

@@ -31,21 +31,24 @@ class Belongings:
 
 
 def belongings(world: World) -> Belongings:
-    """What it has now, without what each dyno brings with it: an output and connections kept."""
+    """What it has now, without what each dyno brings with it: an output, connections kept, and the
+    name that keeps its port from others, for good.
+    """
     pid = world.procman.pid
     rows = world.rows()
     ports = {row["port"] for row in rows}
     converse_to_the_end(str(world.root))
     connections = dict(_connections())
+    names = _names_of_ports()
     kinds: Counter[str] = Counter()
     for name in os.listdir(f"/proc/{pid}/fd"):
         try:
             target = os.readlink(f"/proc/{pid}/fd/{name}")
         except FileNotFoundError:
             continue
-        kind, _, inode = target.partition(":[")
-        if kind == "socket" and connections.get(inode.rstrip("]")) in ports:
-            continue  # kept to a dyno, for the next request
+        kind, _, inode = target.rstrip("]").partition(":[")
+        if kind == "socket" and (connections.get(inode) in ports or inode in names):
+            continue  # kept to a dyno, for the next request or the next boot
         kinds[kind if inode else _file(target.replace(str(world.root), ""))] += 1
     kinds["pipe"] -= len(rows)
     kinds["copy"] -= len(rows) if world.is_released else 0
@@ -143,6 +146,12 @@ def require_whole_history(world: World) -> None:
         assert not data or data.endswith(b"\n"), file
         for line in data.splitlines():
             assert HISTORY.match(line), (file, line)
+
+
+def _names_of_ports() -> set[str]:
+    """The inodes of the sockets that hold one."""
+    rows = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
+    return {row[6] for row in rows if row[7:] and row[7].startswith("@procman-port-")}
 
 
 def _file(name: str) -> str:

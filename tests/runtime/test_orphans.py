@@ -171,7 +171,7 @@ def test_what_has_no_environment_is_not_waited_for(monkeypatch: pytest.MonkeyPat
 
 def test_a_group_heeds_a_signal_that_one_of_it_does_not_ignore() -> None:
     """A shell's background jobs ignore SIGINT; zombies heed nothing."""
-    script = "sleep 60 & echo; wait"
+    script = "{ echo; exec sleep 60; } & wait"  # told when it ignores
     group = subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, start_new_session=True)
     assert group.stdout is not None
     try:

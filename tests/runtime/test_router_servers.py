@@ -7,7 +7,6 @@ import importlib.util
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from procman.core.routing import Backend
+from tests.end_to_end.web import free_port
 from tests.runtime.routed import Routed, read_answer, routed, story
 
 HERE = Path(__file__).parent
@@ -47,13 +47,6 @@ def missing(name: str) -> str:
     if module in ("http.server", "one"):
         return ""
     return "" if importlib.util.find_spec(module) else f"{module} is not installed"
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @asynccontextmanager
