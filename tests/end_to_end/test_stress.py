@@ -22,6 +22,7 @@ from procman.core.wire import LONGEST, request
 from procman.errors import InputError
 from procman.runtime.client import ask, connect
 from tests.end_to_end.conftest import PATIENCE, Running, Sandbox
+from tests.end_to_end.web import names_of_ports
 
 CLIENTS = 8
 TYPES = ["web", *(f"t{number}" for number in range(1, CLIENTS))]
@@ -89,14 +90,16 @@ def app(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Running:
 
 
 def resources(pid: int) -> tuple[list[str], int]:
-    """What procman has open, by kind, and its threads."""
-    directory = f"/proc/{pid}/fd"
+    """What procman has open, by kind, but for the names of ports; and its threads."""
+    directory, names = f"/proc/{pid}/fd", names_of_ports()
     kinds = []
     for name in os.listdir(directory):
         try:
-            kinds.append(os.readlink(f"{directory}/{name}").partition(":[")[0])
+            kind, _, inode = os.readlink(f"{directory}/{name}").rstrip("]").partition(":[")
         except FileNotFoundError:
-            pass  # the one that lists
+            continue  # the one that lists
+        if inode not in names:
+            kinds.append(kind)
     return sorted(kinds), len(os.listdir(f"/proc/{pid}/task"))
 
 

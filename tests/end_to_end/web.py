@@ -64,6 +64,14 @@ def free_port() -> int:
     return drawn[-1].number
 
 
+def names_of_ports() -> set[str]:
+    """The inodes of the sockets that keep drawn ports from other procmans: one for each dyno that
+    ever had such a port, which it has again when it is scaled up again.
+    """
+    rows = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
+    return {row[6] for row in rows if row[7:] and row[7].startswith("@procman-port-")}
+
+
 @dataclass
 class Site:
     """A web app that runs, and its port."""

@@ -16,6 +16,7 @@ from procman.runtime.slugs.expand import verify
 from procman.runtime.slugs.store import SlugStore
 from tests.end_to_end.conftest import PATIENCE, wait_for_end
 from tests.end_to_end.test_stress import converse_to_the_end
+from tests.end_to_end.web import names_of_ports
 from tests.reliability.world import LOOKS, World
 
 HISTORY = re.compile(rb"\d{4}-\d\d-\d\dT[\d:]{8}\.\d{6}\+00:00 (?:app\[\S+\]|procman): ")
@@ -39,7 +40,7 @@ def belongings(world: World) -> Belongings:
     ports = {row["port"] for row in rows}
     converse_to_the_end(str(world.root))
     connections = dict(_connections())
-    names = _names_of_ports()
+    names = names_of_ports()
     kinds: Counter[str] = Counter()
     for name in os.listdir(f"/proc/{pid}/fd"):
         try:
@@ -146,12 +147,6 @@ def require_whole_history(world: World) -> None:
         assert not data or data.endswith(b"\n"), file
         for line in data.splitlines():
             assert HISTORY.match(line), (file, line)
-
-
-def _names_of_ports() -> set[str]:
-    """The inodes of the sockets that hold one."""
-    rows = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
-    return {row[6] for row in rows if row[7:] and row[7].startswith("@procman-port-")}
 
 
 def _file(name: str) -> str:
