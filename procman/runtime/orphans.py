@@ -131,6 +131,28 @@ def kill_marked(cookie: str) -> int:
     return len(killed)
 
 
+class Emptiness:
+    """How long the environment of a process has been empty: one that is just executing a program
+    has none for a moment.
+    """
+
+    __slots__ = ("_at", "_stays")
+
+    def __init__(self) -> None:
+        self._at, self._stays = b"", 0
+
+    def is_for_good(self, pid: str) -> bool:
+        """Whether none is to come. Raises OSError when the process has ended."""
+        fields = read_file(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+        state, flags, (begin, end) = fields[0], int(fields[6]), fields[47:49]
+        # Both are 0 at first, then the same while the kernel counts the variables (binfmt_elf.c),
+        # and for good where there are none.
+        self._stays = self._stays + 1 if begin == end == self._at != b"0" else 0
+        self._at = begin
+        is_over = state in b"ZX" or bool(flags & KERNEL_THREAD)
+        return is_over or self._stays == EMPTY_FOR_GOOD
+
+
 def marked(cookie: str) -> list[int]:
     """The pids of all processes with this cookie in their environment, our own excepted."""
     needle, own = cookie.encode(), os.getpid()
@@ -139,14 +161,22 @@ def marked(cookie: str) -> list[int]:
     except FileNotFoundError:
         return _marked_by_psutil(cookie, own)
     found = []
-    for name in names:
-        if not name.isdigit() or int(name) == own:
-            continue
-        try:
-            if needle in _environment(name):
+    doubtful = {name: Emptiness() for name in names if name.isdigit() and int(name) != own}
+    for look in range(LOOKS):
+        if look:
+            time.sleep(LOOK_AGAIN)  # for all of them together
+        for name, emptiness in tuple(doubtful.items()):
+            try:
+                environment = read_file(f"/proc/{name}/environ")
+                is_decided = bool(environment) or emptiness.is_for_good(name)
+            except OSError:
+                environment, is_decided = b"", True  # ended just now, or another user's
+            if needle in environment:
                 found.append(int(name))
-        except OSError:
-            pass  # ended just now, or another user's
+            if is_decided:
+                del doubtful[name]
+        if not doubtful:
+            break
     return found
 
 
@@ -162,24 +192,3 @@ def _marked_by_psutil(cookie: str, own: int) -> list[int]:
         if process.pid != own and any(cookie in f"{k}={v}" for k, v in environment.items()):
             found.append(process.pid)
     return found
-
-
-def _environment(pid: str) -> bytes:
-    """Also of a process that is just executing a program, which has none for a moment."""
-    at, stays = b"", 0
-    for _ in range(LOOKS):
-        environment = read_file(f"/proc/{pid}/environ")
-        if environment:
-            return environment
-        fields = read_file(f"/proc/{pid}/stat").rpartition(b")")[2].split()
-        state, flags, (begin, end) = fields[0], int(fields[6]), fields[47:49]
-        if state in b"ZX" or flags & KERNEL_THREAD:
-            break
-        # Both are 0 at first, then the same while the kernel counts the variables (binfmt_elf.c),
-        # and for good where there are none.
-        stays = stays + 1 if begin == end == at != b"0" else 0
-        if stays == EMPTY_FOR_GOOD:
-            break
-        at = begin
-        time.sleep(LOOK_AGAIN)
-    return b""
