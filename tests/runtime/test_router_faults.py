@@ -110,10 +110,10 @@ class LateLoop:
         return getattr(self._loop, name)
 
     async def create_connection(
-        self, factory: Callable[[], asyncio.Protocol], host: str, port: int
+        self, factory: Callable[[], asyncio.Protocol], *, sock: socket.socket
     ) -> tuple[asyncio.Transport, asyncio.Protocol]:
         """As the loop's own, but for those that are late."""
-        transport, protocol = await self._loop.create_connection(factory, host, port)
+        transport, protocol = await self._loop.create_connection(factory, sock=sock)
         if self.late:
             self.late -= 1
             while not transport.is_closing():  # noqa: ASYNC110  # its protocol alone is told
@@ -401,35 +401,6 @@ async def test_a_request_too_many_that_waits_is_h11(monkeypatch: pytest.MonkeyPa
         async with dyno(says(OK)) as one:
             it.router.add(one.backend("web.1"))
             assert [await answer for answer in waiting] == [OK, OK]
-
-
-@jumping_story
-async def test_a_dyno_that_is_silent_is_h12_when_a_timeout_was_asked_for() -> None:
-    closed = asyncio.Event()
-
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_head(reader)
-        assert await reader.read() == b""
-        closed.set()
-
-    async with dyno(silent) as one, routed(one, request_timeout=30.0) as it:
-        assert b"H12 Request timeout" in await it.ask(GET)
-        await closed.wait()
-        assert "service=30000ms status=503" in it.supervision.lines[0]
-    async with dyno(says(OK)) as one, routed(one, request_timeout=30.0) as it:
-        assert await it.ask(GET) == OK
-        assert await it.ask(GET) == OK
-
-
-@jumping_story
-async def test_a_silent_dyno_may_take_its_time_when_no_timeout_was_asked_for() -> None:
-    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_head(reader)
-        await asyncio.sleep(3600)
-        writer.write(OK)
-
-    async with dyno(slow) as one, routed(one) as it:
-        assert await it.ask(GET) == OK
 
 
 @jumping_story

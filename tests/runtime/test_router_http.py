@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 
+import pytest
+
+from procman.runtime.router.upstream import LATE
 from tests.runtime.routed import (
     GET,
     OK,
@@ -83,6 +86,35 @@ async def test_idempotent_requests_share_a_connection_to_the_dyno_and_others_nev
         await it.ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
         assert one.connections == 2
         assert it.router.stats()["web.1"].served == 4
+
+
+SLOW = b"POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
+
+
+@story
+async def test_a_slow_answer_does_not_keep_others_from_sharing_a_connection() -> None:
+    """It may wait for the idle ones to be closed; but others that came later are answered."""
+    release = asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while b"/slow" not in await read_head(reader):
+            writer.write(OK)
+        arrived.set()
+        await release.wait()
+        writer.write(OK)
+
+    arrived = asyncio.Event()
+    async with dyno(handle) as one, routed(one) as it:
+        slow = asyncio.create_task(it.ask(SLOW))
+        await arrived.wait()
+        await asyncio.sleep(2 * LATE)
+        for _ in range(5):
+            assert await it.ask(GET) == OK
+        release.set()
+        assert await slow == OK
+        for _ in range(5):
+            assert await it.ask(GET) == OK
+        assert one.connections == 2
 
 
 @story
@@ -237,8 +269,9 @@ async def test_a_client_of_http_1_0_is_spared_chunks_and_may_stay_when_it_asks_t
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
     )
     async with dyno(says(chunked)) as one, routed(one) as it:
-        answer = await it.ask(b"GET / HTTP/1.0\r\n\r\n")
-        assert answer == b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nabcde"
+        for wish in (b"", b"Connection: keep-alive\r\n"):  # its end is the connection's
+            answer = await it.ask(b"GET / HTTP/1.0\r\n%b\r\n" % wish)
+            assert answer == b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nabcde"
     async with dyno(says(OK)) as one, routed(one) as it:
         answer = await it.ask(b"GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n")
         assert b"Connection: keep-alive" in answer
@@ -342,6 +375,37 @@ async def test_a_client_that_sends_no_more_but_waits_is_answered() -> None:
         assert b"200 OK" in await reader.read()
 
 
+@pytest.mark.parametrize("more", [b"\r\n", b"GET /x", b"G", b"\r\n\r\n"])
+@story
+async def test_a_client_that_sends_no_more_is_left_whatever_it_has_begun(more: bytes) -> None:
+    async with dyno(says(OK)) as one, routed(one) as it:
+        reader, writer = await it.connect()
+        writer.write(GET + GET + more)
+        writer.write_eof()
+        assert (await reader.read()).count(b"200 OK") == 2
+        assert one.connections == 1
+
+
+@story
+async def test_a_client_that_sends_no_more_while_it_is_answered_is_left_afterwards() -> None:
+    release = asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(OK[:-1])
+        await release.wait()
+        writer.write(OK[-1:])
+
+    async with dyno(handle) as one, routed(one) as it:
+        reader, writer = await it.connect()
+        writer.write(GET)
+        head = await read_head(reader)
+        assert b"close" not in head.lower()
+        writer.write_eof()
+        asyncio.get_running_loop().call_later(0.05, release.set)
+        assert head + await reader.read() == OK
+
+
 @story
 async def test_a_client_that_leaves_frees_its_dyno_and_is_logged_as_h27() -> None:
     gone = asyncio.Event()
@@ -363,6 +427,22 @@ async def test_a_client_that_leaves_frees_its_dyno_and_is_logged_as_h27() -> Non
         line = it.supervision.lines[0]
         assert line.startswith('at=warning code=H27 desc="Client Request Interrupted" sock=client')
         assert "status=499" in line
+
+
+@story
+async def test_a_client_that_leaves_while_it_waits_for_a_dyno_has_asked_nothing() -> None:
+    """Also when it has sent a body: a form that was sent again would be taken twice."""
+    async with dyno(says(OK)) as one, routed() as it:
+        _, writer = await it.connect()
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\npay=1")
+        await it.supervision.asked.acquire()
+        writer.close()
+        while not it.supervision.lines:  # noqa: ASYNC110  # the log is all that tells
+            await asyncio.sleep(0.01)
+        assert "code=H27" in it.supervision.lines[0]
+        it.router.add(one.backend())
+        assert await it.ask(GET) == OK
+        assert one.connections == 1
 
 
 @story

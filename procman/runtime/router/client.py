@@ -43,7 +43,6 @@ class Client(asyncio.Protocol):
 
     __slots__ = (
         "_advancing",
-        "_dyno_full",
         "_forwarded",
         "_glance",
         "_glanced",
@@ -51,6 +50,7 @@ class Client(asyncio.Protocol):
         "_reading",
         "buffer",
         "continued",
+        "dyno_full",
         "exchange",
         "peer",
         "router",
@@ -70,7 +70,7 @@ class Client(asyncio.Protocol):
         self._glanced = 0
         self._advancing = False
         self._reading = True
-        self._dyno_full = False
+        self.dyno_full = False  # and takes no more of the body for now
         self._half_closed = False  # it sends no more, but waits for the answer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -107,8 +107,10 @@ class Client(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """It will send no more: has it left, or does it wait for the answer?"""
-        body = self.exchange.body if self.exchange is not None else None
-        if self.exchange is None or (body is not None and not body.done):
+        if self.exchange is None:
+            if not (self.writing_held and self.buffer):  # a request that waits to be started
+                return False
+        elif self.exchange.body is not None and not self.exchange.body.done:
             return False
         self._half_closed = is_there(self.transport)
         if self._half_closed:
@@ -117,7 +119,7 @@ class Client(asyncio.Protocol):
 
     def _look_again(self) -> None:
         """Now that it sends no more, its end would not be noticed before we write."""
-        if self.exchange is None or self.transport.is_closing():
+        if self.transport.is_closing():
             return
         if is_there(self.transport):
             self.router.loop.call_later(LOOK_AGAIN, self._look_again)
@@ -145,11 +147,11 @@ class Client(asyncio.Protocol):
 
     def hold_reading(self, held: bool) -> None:
         """The dyno takes no more of the body for now; or it does again."""
-        self._dyno_full = held
+        self.dyno_full = held
         self._look_at_reading()
 
     def _look_at_reading(self) -> None:
-        wanted = not self._dyno_full and len(self.buffer) <= MOST_PIPELINED
+        wanted = not self.dyno_full and len(self.buffer) <= MOST_PIPELINED
         if wanted is self._reading or self.transport.is_closing():
             return
         self._reading = wanted
@@ -174,7 +176,9 @@ class Client(asyncio.Protocol):
         ):
             pass
         self._advancing = False
-        if not self._reading:
+        if self._half_closed and self.exchange is None and not self.writing_held:
+            self.transport.close()  # what is left can never become a request
+        elif not self._reading:
             self._look_at_reading()
 
     def _start_next(self) -> bool:
@@ -262,14 +266,14 @@ class Client(asyncio.Protocol):
         """The last byte of an answer is written; `body` is the request's, perhaps not all of it."""
         self.exchange = None
         if body is not None:
-            self._dyno_full = False
+            self.dyno_full = False
             if not body.done:
                 self._leave_unread(body, stays)
                 return
             self._look_at_reading()  # the dyno may have gone with its buffer full
         if not stays:
             self.transport.close()
-        elif self.buffer:
+        elif self.buffer or self._half_closed:
             self._advance()
 
     def _leave_unread(self, body: Body, stays: bool) -> None:

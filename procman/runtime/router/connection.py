@@ -157,7 +157,7 @@ class DynoConnection(asyncio.Protocol):
             self._read_the_rest()
         upstream = self.upstream
         upstream.connections.discard(self)
-        upstream.heard_on(self, upstream.router.loop.time())
+        upstream.unwatch(self)
         exchange = self.exchange
         if exchange is not None:
             self.exchange = None
@@ -187,11 +187,11 @@ class DynoConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         if self.exchange is not None:
-            self.exchange.client.hold_reading(True)
+            self.exchange.hold_client(True)
 
     def resume_writing(self) -> None:
         if self.exchange is not None:
-            self.exchange.client.hold_reading(False)
+            self.exchange.hold_client(False)
 
     def abort(self) -> None:
         """Closed at once; nobody hears of it."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 # In CPython 3.11 a member of an enum takes 70 ns to look up, and a global 8.
 _NONE = Framing.NONE
 _UNTIL_CLOSE = Framing.UNTIL_CLOSE
+_DECODED = Framing.DECODED
 _ALL = RouterLog.ALL
 
 
@@ -51,6 +52,7 @@ class Exchange:
     _broken_once = False
     _status: int | None = None  # of the answer, once its head has gone to the client
     _until_close = False  # the answer ends with the dyno's connection
+    _unmarked = False  # only the end of the client's connection tells it where the answer ends
     _is_endless = False  # the answer has no end of its own
     _stays = True  # may the client ask again after it?
     _sent = 0
@@ -83,7 +85,7 @@ class Exchange:
             self.dyno = connection
             connection.transport.write(self.forward)
             if self.router.request_timeout is not None:
-                self._set_alarm(self.router.request_timeout)
+                self._expect_answer()
             return
         self._started = now
         self._task = upstream.open(self)
@@ -115,19 +117,26 @@ class Exchange:
 
     def _send(self, connection: DynoConnection) -> None:
         self.dyno = connection
+        head = self.head
+        if head is not None and head.framing is not _NONE:
+            self.client.hold_reading(False)
         connection.transport.write(self.forward + self.held)
         self.held = b""
-        head = self.head
         if head is None:
             self._join(connection, b"")
-            return
-        if self.router.request_timeout is not None:
-            self._set_alarm(self.router.request_timeout)
-        if head.framing is not _NONE:
-            self.client.hold_reading(False)
+        else:
+            self._expect_answer()
 
-    def _set_alarm(self, timeout: float) -> None:
-        self.alarm = self.router.loop.call_later(timeout, self._timed_out)
+    def _expect_answer(self) -> None:
+        """The dyno's time for an answer runs from when it has the whole request, as on Heroku; and
+        while it takes no more of it, where Heroku's router would go on and buffer.
+        """
+        timeout = self.router.request_timeout
+        if timeout is None or self._status is not None:
+            return
+        self.quiet_alarm()
+        if self.client.dyno_full or self.body is None or self.body.done:
+            self.alarm = self.router.loop.call_later(timeout, self._timed_out)
 
     def _timed_out(self) -> None:
         self.alarm = None
@@ -155,16 +164,21 @@ class Exchange:
             self.client.continued = True
         if head.asked.minor:
             self.write(answer.lines + b"\r\n")
+        self._expect_answer()
         return False
 
     def begin(self, head: RequestHead, answer: AnswerHead) -> bytes:
         """The head of the answer, as the client is to be sent it."""
         self._status = answer.status
+        if self.alarm is not None:  # set again by an interim answer
+            self.quiet_alarm()
         if answer.endless:
             self._become_endless()
-        until_close = answer.framing is _UNTIL_CLOSE
-        if until_close or not self.client.keeps_alive(head):
-            self._until_close = until_close
+        framing = answer.framing
+        if framing is _UNTIL_CLOSE or framing is _DECODED:
+            self._until_close = framing is _UNTIL_CLOSE
+            self._unmarked = True
+        if self._unmarked or not self.client.keeps_alive(head):
             self._stays = False
             return answer.lines + b"Connection: close\r\n\r\n"
         if head.asked.minor:
@@ -195,6 +209,11 @@ class Exchange:
         else:
             self.fail(Code.H13)
 
+    def hold_client(self, held: bool) -> None:
+        """The dyno takes no more of the body for now; or it does again."""
+        self.client.hold_reading(held)
+        self._expect_answer()
+
     # from the client
 
     def client_sent(self, data: bytes) -> bytes:
@@ -210,9 +229,11 @@ class Exchange:
         mine = data if size == len(data) else data[:size]
         if self.dyno is not None:
             self.dyno.transport.write(mine)
+            self._expect_answer()
         else:
             self.held += mine
-            self.client.hold_reading(True)
+            # A client that has sent all is read on: that it leaves is to be noticed.
+            self.client.hold_reading(not body.done)
         return b"" if mine is data else data[size:]
 
     def client_lost(self) -> None:
@@ -248,7 +269,7 @@ class Exchange:
         if self._status is not None or head is None:
             client.exchange = None  # it does not leave: it is left
             self._end(code, detail)
-            client.cut_off(reset=self._until_close)
+            client.cut_off(reset=self._unmarked)
             return
         stays = code is not Code.H26 and head.asked.minor == 1 and client.keeps_alive(head)
         self.write(own_answer(code, outage, detail, head, self.forward, self.request_id, stays))
@@ -314,7 +335,7 @@ class Exchange:
         self._become_endless()
         client = self.client
         connection.exchange = None
-        connection.upstream.heard_on(connection, self.router.loop.time())
+        connection.upstream.unwatch(connection)
         if early:
             self.write(early)
         waiting = client.surrender()
