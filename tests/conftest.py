@@ -10,11 +10,12 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("procman", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("procman")
 
-# A shell without job control ignores these in what it runs in the background, and every process of
-# every test would inherit that.
+# A shell without job control ignores the first two in what it runs in the background, `nohup` the
+# third, and every process of every test would inherit that.
 for number, handler in (
     (signal.SIGINT, signal.default_int_handler),
     (signal.SIGQUIT, signal.SIG_DFL),
+    (signal.SIGHUP, signal.SIG_DFL),
 ):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, handler)

@@ -27,7 +27,14 @@ from procman.core.attach import (
     end_of_input,
 )
 from procman.core.exits import describe_exit, shell_status
-from procman.runtime.terminal import noted_signals, raw_keys, read_signals, resize, window_of
+from procman.runtime.terminal import (
+    noted_signals,
+    raw_keys,
+    read_signals,
+    resize,
+    signal_keys,
+    window_of,
+)
 
 STDIN, STDOUT = 0, 1
 HELD = 64 * 1024  # bytes read ahead of a dyno that does not read
@@ -115,8 +122,8 @@ class _Session:
 
     def _follow_window(self) -> None:
         window = window_of(STDIN, STDOUT)
-        if window is not None and self._pty is not None:
-            resize(self._pty, window)
+        if window is not None and self._pty is not None and resize(self._pty, window):
+            self._signal(signal.SIGWINCH)
 
     def _receive(self) -> None:
         try:
@@ -183,6 +190,17 @@ class _Session:
             data = end_of_input(self._last)
         if self._keys is None or not self._is_between:
             self._typed += data
+            keys = {} if self._pty is None else signal_keys(self._pty)
+            for key in data:
+                if key in keys:
+                    self._signal(keys[key])
+
+    def _signal(self, number: int) -> None:
+        """To the dyno, from a terminal that controls nobody."""
+        try:
+            self._connection.send(bytes([number]))
+        except OSError:
+            pass  # the app has ended, which is told just now
 
     def _type(self) -> None:
         assert self._pty is not None

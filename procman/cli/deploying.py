@@ -11,6 +11,7 @@ import click
 
 from procman.cli.options import OPTION_NAMES
 from procman.cli.plan import RELEASE
+from procman.cli.problems import show_problems
 from procman.cli.slug import progress_bar
 from procman.core.environment import dyno_environment
 from procman.core.release import Release
@@ -47,7 +48,7 @@ def config_vars_of(inputs: Inputs) -> dict[str, str]:
 def find_slug(store: SlugStore, name: str) -> Metadata:
     """The slug of the store that was named, or the file, taken into the store."""
     file = find(store, name)
-    return store.get(file.stem) if file.parent == store.slugs else adopt(store, file)
+    return store.get(file.stem) if file.parent == store.slugs else adopt(store, file, show_problems)
 
 
 def order_of(
@@ -70,9 +71,12 @@ def order_of(
 
 
 def build_slug(store: SlugStore, order: Order) -> Metadata:
-    """Build, and show the compile log."""
+    """Build, and show the compile log, where the Procfile's problems are among the warnings."""
+    log = Log(say)
     with progress_bar("Compressing") as progress:
-        return build(store, order, Log(say), progress)
+        return build(
+            store, order, log, progress, lambda procfile: show_problems(procfile, log.warning)
+        )
 
 
 def release_slug(

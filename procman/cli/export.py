@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,9 @@ import click
 from procman.cli.base_port import find_base_port
 from procman.cli.options import OPTION_NAMES, common_options, formation_option, given, option
 from procman.cli.plan import quantities
+from procman.cli.problems import on_standard_error, show_problems
 from procman.errors import InputError, ProcmanError, UsageError
-from procman.export.base import STOP_TIMEOUT, Context, render
+from procman.export.base import STOP_TIMEOUT, Context, WholeDirectories, render
 from procman.export.expansion import ExportType, expand
 from procman.export.formats import load
 from procman.runtime.inputs import Inputs, read_inputs
@@ -49,6 +51,7 @@ def export(ctx: click.Context, /, format_name: str, location: str, **options: ob
     known = dict.fromkeys((*OPTION_NAMES, *OWN_OPTIONS))
     inputs = read_inputs(given(ctx, options), os.environ, known)
     inputs.procfile.require_valid()
+    show_problems(inputs.procfile)
     context = _context(inputs)
     template_dir = inputs.settings.text("template_dir")
     if template_dir is not None and not os.path.isdir(template_dir):
@@ -58,9 +61,14 @@ def export(ctx: click.Context, /, format_name: str, location: str, **options: ob
     processes = expand(types, _formation(inputs), inputs.from_files, _base_port(inputs))
     files = render(exporter, processes, context)
     left_over = _left_over(Path(location), context.app, files)
+    if isinstance(exporter, WholeDirectories):
+        _clear(Path(location), exporter.whole_directories(files), files)
     _write(Path(location), files)
     for name in left_over:
-        click.echo(f"procman: {os.path.join(location, name)} is not part of this export", err=True)
+        on_standard_error(
+            f"{os.path.join(location, name)} is not part of this export and may still run: "
+            "stop it and remove it, unless it is another app's"
+        )
     return 0
 
 
@@ -126,6 +134,38 @@ def _left_over(location: Path, app: str, files: Sequence[File]) -> list[str]:
     if not location.is_dir():
         return []
     return sorted(n for n in os.listdir(location) if n.startswith(prefixes) and n not in ours)
+
+
+def _clear(location: Path, directories: set[str], files: Sequence[File]) -> None:
+    """Take the files of an earlier export out of directories in which every file counts.
+
+    Before the new ones are written: where case does not count, an old `Key` is the new `KEY`.
+    """
+    current = {location / file.name for file in files}
+    old = [path for name in sorted(directories) for path in _visible(location / name)]
+    for path in old:
+        if path in current:
+            continue
+        try:
+            # An export makes files alone: a link, and what is behind it, is somebody's own.
+            if path.parent.is_symlink() or not stat.S_ISREG(path.lstat().st_mode):
+                on_standard_error(f"{path} is not part of this export and may still be read")
+                continue
+            click.echo(f"Removing '{path}'", err=True)
+            path.unlink()
+        except OSError as error:
+            raise ProcmanError(f"{path}: cannot be removed: {error.strerror}") from None
+
+
+def _visible(directory: Path) -> list[Path]:
+    """What is in a directory that may not be there yet; hidden files are no config vars."""
+    try:
+        names = os.listdir(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise ProcmanError(f"{directory}: cannot be read: {error.strerror}") from None
+    return [directory / name for name in sorted(names) if not name.startswith(".")]
 
 
 def _write(location: Path, files: Sequence[File]) -> None:

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -88,6 +88,8 @@ def logs(
     if lines is None and since is None:
         lines = DEFAULT_LINES
     printer = _Printer(settings, types, as_json)
+    for target in selection.targets:
+        _require_known(root, target, types)
     try:
         _show(root, selection, lines, printer, follow=follow)
     except BrokenPipeError:  # the reader has seen enough; click would make it a failure
@@ -113,6 +115,40 @@ def _show(
             click.echo("procman: the app is not running", err=True)
         elif not (printer.has_printed or recall.is_empty or count == 0) and selection.is_by_name:
             click.echo(f"procman: nothing of {', '.join(selection.targets)} is there", err=True)
+
+
+def _require_known(root: str, target: str, types: Collection[str]) -> None:
+    """Raise InputError for a target that neither the Procfile, nor the history, nor the running app
+    has; where nothing runs and no Procfile can be read, nobody knows what there is.
+
+    The app is asked last: it may hang, and its log is read nevertheless.
+    """
+    from procman.core.formation import match_targets
+
+    selection = Selection((target,))
+    planned = [f"{name}.1" for name in types]
+    if any(map(selection.is_meant, [SYSTEM, *planned])) or _is_remembered(root, selection):
+        return
+    if dynos := _running_dynos(root) or planned:
+        match_targets([target], dynos)
+
+
+def _is_remembered(root: str, selection: Selection) -> bool:
+    """Whether the history has any line of it, be it of a type that is no more."""
+    with Recall(root) as recall:
+        return any(selection.count(lines) for lines in iter(recall.read, b""))
+
+
+def _running_dynos(root: str) -> Sequence[str]:
+    """The dynos of the running app, and the first of each type that is at 0; else none."""
+    from procman.runtime.client import ask
+
+    try:
+        formation = ask(root, "scale", changes=[])["formation"]
+    except NotRunningError:
+        return ()
+    quantities = formation.items() if isinstance(formation, dict) else ()
+    return [f"{name}.{n}" for name, most in quantities for n in range(1, max(1, most) + 1)]
 
 
 def _connect(root: str) -> socket | None:

@@ -51,8 +51,8 @@ def build(
 ) -> None:
     """Pack the app into a slug below .procman/slugs and print its id.
 
-    Left out: .git, .procman, .env*, the files that -e names and what .slugignore names, which is
-    read as git reads a .gitignore.
+    Left out: .git, .procman, .env*, the files that -e names, slugs that were written into the app
+    and what .slugignore names, which is read as git reads a .gitignore.
     """
     from procman.cli.deploying import build_slug, order_of, read_app
     from procman.runtime.slugs.file import write_out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import click
@@ -20,7 +21,7 @@ from procman.cli.options import (
 from procman.cli.plan import plan
 from procman.cli.problems import show_problems
 from procman.core.dyno import STOP_TIMEOUT, Idle, Restart
-from procman.core.smoke import ENDED, Report, as_annotations, as_json, as_junit, as_text
+from procman.core.smoke import ENDED, UNREAD, Report, as_annotations, as_json, as_junit, as_text
 from procman.errors import InputError, UsageError
 from procman.runtime.blueprint import App
 from procman.runtime.inputs import read_inputs
@@ -97,15 +98,17 @@ def smoke(
     if on_github:
         click.echo("::group::procman smoke: logs", err=is_json)
     status = start(app, course)
-    if on_github:
-        click.echo("::endgroup::", err=is_json)
     report = course.report
     report.reason = _why_it_ended(report, status)
     try:
+        if on_github:
+            click.echo("::endgroup::", err=is_json)
         click.echo(as_json(report) if is_json else as_text(report), nl=False)
         if on_github:
             annotations = as_annotations(report, procfile, inputs.procfile.lines)
             click.echo(annotations, nl=False, err=is_json)
+    except BrokenPipeError:
+        _say_unread(report)
     finally:  # whoever reads standard output, or does not
         if junit is not None:
             _write(junit, as_junit(report))
@@ -133,6 +136,17 @@ def _why_it_ended(report: Report, status: int) -> str | None:
     if status in (129, 130, 143):
         return "stopped by a signal"
     return report.reason if report.dynos else ENDED
+
+
+def _say_unread(report: Report) -> None:
+    """The reader of standard output went away: a status that is not 0 needs a word elsewhere."""
+    if report.reason == ENDED:  # the loss ended it
+        report.reason = UNREAD
+    if report.status:
+        failed = f"standard output is gone, and the smoke test failed with status {report.status}"
+        why = report.reason or failed
+        with suppress(BrokenPipeError):  # both may be one pipe
+            click.echo(f"procman: {why}", err=True)
 
 
 def _from_workspace(path: str) -> str:

@@ -117,6 +117,10 @@ def _detach(app: App, inputs: Inputs) -> int:
     up = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if names[5:] else "")
     where = "" if launched.url is None else f" on {launched.url}"
     click.echo(f"Starting app... done, {up} up{where} under pid {launched.pid}")
-    click.echo("`procman logs -f` shows what they write, `procman ps` how they are,")
+    if launched.no_history is None:
+        click.echo("`procman logs -f` shows what they write, `procman ps` how they are,")
+    else:
+        click.echo(f"procman: {launched.no_history}", err=True)
+        click.echo("`procman ps` shows how they are,")
     click.echo("`procman attach DYNO` lets you type into one, `procman stop` ends the app.")
     return 0

@@ -16,11 +16,12 @@ from procman.cli.options import app_root, common_options
 from procman.cli.ps import with_usage
 from procman.core.top import Top
 from procman.errors import NotRunningError, UsageError
-from procman.runtime.client import ask
+from procman.runtime.client import ask, ask_within
 from procman.runtime.terminal import noted_signals, raw_keys, read_signals, window_of
 
 STDIN, STDOUT = 0, 1
 EVERY = 1.0  # seconds between two looks, as in `docker stats`
+PATIENCE = 5.0  # seconds without an answer, in which no key is heard
 UNKNOWN_WINDOW = 24, 80  # a terminal that does not know its size
 
 # xterm's: the other screen, no cursor, no wrapping of what is too wide; and back.
@@ -86,7 +87,7 @@ class _Screen:
             status = self._wait(title, time.monotonic() + EVERY)
             if status is not None:
                 return status
-            answer = ask(self._root, "ps")
+            answer = ask_within(PATIENCE, self._root, "ps")
 
     def _wait(self, title: str, until: float) -> int | None:
         """Draw, and again for what the user does; None when it is time for a new look."""

@@ -196,7 +196,8 @@ Effects = tuple[Effect, ...]
 class Dyno:
     """One supervised slot of a process type; it outlives the boots in it.
 
-    `crashes` counts those in a row that are not forgiven; `status` is the last boot's (see Exited).
+    `crashes` counts those in a row that are not forgiven; `status` is that of the last boot that
+    ended (see Exited), beside it too.
     `taken` is the highest boot number that a successor beside it was given.
     """
 
@@ -293,6 +294,13 @@ def observe(
             assert_never(fact)
     dyno, effects = _step(dyno, now, policy, gate)
     return dyno, said + effects
+
+
+def note_exit_beside(dyno: Dyno, status: int) -> Dyno:
+    """A boot beside the dyno's own has ended, a predecessor mostly: it is the dyno's last exit,
+    unless its own boot has ended as well, whose status tells why it crashed or finished.
+    """
+    return replace(dyno, status=status) if dyno.is_live else dyno
 
 
 def tick(dyno: Dyno, now: float, policy: Policy, *, gate: bool) -> tuple[Dyno, Effects]:

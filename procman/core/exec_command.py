@@ -15,6 +15,7 @@ _PLAIN = re.compile(r"([A-Za-z0-9_./][A-Za-z0-9_./-]*)(?: +[A-Za-z0-9_./:=,@%+${
 # What no shell would change: no variable, no quote, no pattern, no home directory.
 _LITERAL = re.compile(r"exec(?! +-)((?: +[A-Za-z0-9_./:=,@%+-]+)+)")
 
+_EXECUTED = re.compile(r"(?:^|[;&|\n])\s*exec\s+(.*)", re.DOTALL)
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _EXPANDED = re.compile(r"[$~`]")
 _NOT_FIRST = re.compile(r"-|\d*[<>]|&")  # `exec` would take an option; a redirection before words
@@ -67,6 +68,14 @@ def as_exec(command: str) -> str:
     if any(_EXPANDED.search(word) for word in assigned):
         return command  # the shell takes one after the other, and `~` for a home: `env` does not
     return f"exec env {command}" if assigned and words[0] == assigned[0] else f"exec {command}"
+
+
+def shell_stays(command: str) -> bool:
+    """Whether a shell goes on beside what the command runs: `cd app && server`, `a; b`."""
+    if as_exec(command) != command:
+        return False
+    executed = _EXECUTED.search(command)
+    return executed is None or as_exec(executed[1]) == executed[1]
 
 
 def literal_words(command: str) -> list[str]:

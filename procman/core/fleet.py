@@ -214,6 +214,9 @@ class Fleet:
         """A successor that is ready takes the place; its predecessor is drained and stopped."""
         policy = self._policy(fact.dyno)
         effects = self.beside.observe(fact, now, policy)
+        if isinstance(fact, Exited) and dyno is not None:
+            self.dynos[fact.dyno] = machine.note_exit_beside(dyno, fact.status)
+            return effects
         successor = self.beside.successor_of(fact.dyno)
         if dyno is None or successor is None or successor.state is not State.UP:
             return effects

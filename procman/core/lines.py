@@ -20,7 +20,9 @@ _SEQUENCE = re.compile(
     rb"\[[0-?]*[ -/]*[@-~]?"  # CSI
     rb"|[]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?"  # OSC, DCS, SOS, PM, APC
     rb"|[ -/]*[0-~]?"  # two-byte escapes, character sets and the like
-    rb")|\xc2[\x80-\x9f]"  # C1: the same controls as one character of UTF-8
+    # C1: the same controls as one character of UTF-8. In valid text there is one of each byte; a
+    # nest of them, as binary data may hold, would take a pass for each pair.
+    rb")|\xc2+[\x80-\x9f]+"
     rb"|[\x05\x07\x08\x0b\x0c\x0e\x0f]"  # answerback, bell, backspace, vertical moves, shifts
 )
 _C1 = re.compile(rb"\xc2[\x80-\x9f]")

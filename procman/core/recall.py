@@ -77,10 +77,10 @@ class Selection:
         if batch.time < self.since:
             return []
         texts = batch.texts
-        if self.targets and not self._is_meant(batch.source):
+        if self.targets and not self.is_meant(batch.source):
             if batch.source != SYSTEM:
                 return []
-            texts = [text for text in texts if self._is_meant(_subject(text))]
+            texts = [text for text in texts if self.is_meant(_subject(text))]
         if self.grep is not None:
             search = self.grep.search
             texts = [text for text in texts if search(plain(text))]
@@ -92,7 +92,8 @@ class Selection:
             return lines.count(b"\n")
         return sum(len(self.choose(batch)) for batch in batches(lines))
 
-    def _is_meant(self, source: str) -> bool:
+    def is_meant(self, source: str) -> bool:
+        """Whether a target names this dyno, its type, or procman."""
         from fnmatch import fnmatchcase
 
         names = (source, source.rpartition(".")[0])

@@ -14,7 +14,7 @@ def table(app: str, releases: Sequence[Release], current: Release | None) -> lis
     """`=== shop Releases - Current: v42`, and a line for each release."""
     live = "" if current is None else f" - Current: {current.name}"
     names = max((len(one.name) for one in releases), default=0)
-    told = [_one_line(_told(one)) for one in releases]
+    told = [_told(one) for one in releases]
     width = max(map(len, told), default=0)
     lines = [
         f"{one.name:<{names}}  {text:<{width}}  {_time(one.created_at)}"
@@ -38,20 +38,34 @@ def as_facts(release: Release, *, is_current: bool) -> Mapping[str, object]:
     }
 
 
-def _one_line(text: str) -> str:
-    line = shown(text.encode("utf-8", "surrogateescape"))
-    return line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..."
-
-
 def _told(release: Release) -> str:
+    description = _one_line(release.description)
     match release.status:
         case Status.SUCCEEDED:
-            return release.description
+            return _shortened(description, LONGEST)
         case Status.PENDING:
-            return f"{release.description} (pending)"
+            return _marked(description, "pending")
         case Status.FAILED:
-            reason = "" if release.reason is None else f": {release.reason}"
-            return f"{release.description} (failed{reason})"
+            reason = "" if release.reason is None else f": {_one_line(release.reason)}"
+            return _marked(description, f"failed{reason}")
+
+
+def _marked(description: str, mark: str) -> str:
+    """Both are shortened, but a mark always shows: a release that failed must not look good.
+
+    The mark has the room that the description leaves, and half of it in any case.
+    """
+    room = LONGEST - len(" ()")
+    mark = _shortened(mark, max(room - len(description), room // 2))
+    return f"{_shortened(description, room - len(mark))} ({mark})"
+
+
+def _one_line(text: str) -> str:
+    return shown(text.encode("utf-8", "surrogateescape"))
+
+
+def _shortened(line: str, longest: int) -> str:
+    return line if len(line) <= longest else f"{line[: longest - 3]}..."
 
 
 def _time(text: str) -> str:

@@ -12,6 +12,7 @@ from procman.core.fleet import WEB
 
 SHOWN_LINES = 15  # of a failed dyno's last lines
 ENDED = "the app ended before the smoke test did"
+UNREAD = "standard output was gone before the smoke test was done"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,9 @@ class DynoResult:
 
 @dataclass(frozen=True, slots=True)
 class AnswerResult:
-    """One request: the status (None: no answer), seconds, and why it failed, if so."""
+    """One request: the status (None: no answer), seconds (0: it was not asked), and why it failed,
+    if so.
+    """
 
     path: str
     status: int | None
@@ -67,7 +70,7 @@ class Report:
 
     def lines_of(self, dyno: DynoResult) -> Sequence[str]:
         """Its last lines, where they may tell why: it failed, or is who answers and that did."""
-        answered_wrongly = any(answer.reason is not None for answer in self.answers)
+        answered_wrongly = any(a.reason is not None and a.seconds > 0 for a in self.answers)
         tells = dyno.reason is not None or (dyno.type == WEB and answered_wrongly)
         return dyno.last_lines[-SHOWN_LINES:] if tells else ()
 

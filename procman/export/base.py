@@ -10,7 +10,7 @@ import importlib
 import re
 import shlex
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from procman.errors import InputError, ProcmanError, UsageError
 
@@ -97,6 +97,17 @@ class Exporter(Protocol):
     def render(
         self, processes: Sequence[Process], context: dict[str, object]
     ) -> Iterable[RenderedFile]: ...
+
+
+@runtime_checkable
+class WholeDirectories(Protocol):
+    """An exporter with directories in which every file counts, as in an envdir.
+
+    What an earlier export has left there would still count, so it is removed.
+    """
+
+    def whole_directories(self, files: Iterable[File]) -> set[str]:
+        """Their names, relative to the target, among those of the `files` of an export."""
 
 
 class HonchoExport:

@@ -9,9 +9,10 @@ first. runsv restarts whatever ends and stops with SIGTERM: a type's settings ha
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from procman.export.base import HonchoExport, Process, RenderedFile, carried_by_shell
+from procman.export.base import File, HonchoExport, Process, RenderedFile, carried_by_shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -52,6 +53,11 @@ class Export:
     ) -> Iterable[RenderedFile]:
         """The directories of all processes."""
         return self._export.render(processes, context)
+
+    def whole_directories(self, files: Iterable[File]) -> set[str]:
+        """The envdirs: to chpst any file there is a config var, also one of an earlier export."""
+        parents = {PurePosixPath(file.name).parent for file in files}
+        return {str(parent) for parent in parents if parent.name == "env"}
 
 
 def adapt(process: Process) -> Process:

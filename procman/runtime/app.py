@@ -55,13 +55,13 @@ _HEAVY = (
     "procman.runtime.control",
 )
 
-# Asked to end by a signal, we wait this long for a reader that takes nothing: one that lags is not
+# Asked to end, we wait this long for a reader that takes nothing: one that lags is not
 # cut short, one that is stuck does not hold us until somebody kills us. Seconds.
 READER_PATIENCE = 5.0
 
-# Measured: 24 for an app that nobody asks anything. Each dyno takes one more, and a second one
+# Measured: 25 for an app that nobody asks anything. Each dyno takes one more, and a second one
 # where its port is drawn.
-DESCRIPTORS, OF_A_DYNO = 30, 2
+DESCRIPTORS, OF_A_DYNO = 31, 2
 
 _ENDING = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
@@ -109,7 +109,7 @@ def _require_descriptors(dynos: int) -> None:
     if limit < needed:
         raise ProcmanError(
             f"only {limit} files may be open at once, and this app needs {needed}",
-            hint="raise the limit with `ulimit -n 1024`",
+            hint=f"start it where more are allowed: `ulimit -n {max(1024, needed)}`",
         )
 
 
@@ -161,7 +161,8 @@ class _Run:
     def run(self) -> int:
         """Spawn, then import what supervises, then supervise until it is over."""
         for number in _ENDING:
-            signal.signal(number, self._note_signal)
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
+                signal.signal(number, self._note_signal)
         guardian = Guardian(f"{COOKIE}={self._cookie}.")
         boots = self._make_boots(guardian)
         try:
@@ -282,7 +283,14 @@ class _Run:
                 "attach": partial(attach, supervisor, boots, terminals),
                 "release": partial(self._move, supervisor),
             }
-            desk = Desk(supervisor, boots, self._describe, preboot=self._app.preboot)
+            desk = Desk(
+                supervisor,
+                boots,
+                self._describe,
+                partial(self._end_asked, supervisor),
+                require_room=self._require_room,
+                preboot=self._app.preboot,
+            )
             control = Control(desk, streams)
             async with (
                 control.serving(door, self._home.socket_path) as answer,
@@ -325,10 +333,21 @@ class _Run:
     def _end(self, supervisor: Supervisor, number: int) -> None:
         """The first signal asks everything to stop, the second kills."""
         again = self._fleet.is_ending
+        if again and number == signal.SIGHUP:
+            return  # of a window that was closed: the kernel sends one, and the shell another
         name = signal.Signals(number).name
         what = "again: killing everything now" if again else "received, stopping"
-        self._screen.patience = READER_PATIENCE / 25 if again else READER_PATIENCE
+        self._limit_patience(kill=again)
         supervisor.end(_ENDING[signal.Signals(number)], f"{name} {what}", kill=again)
+
+    def _end_asked(self, supervisor: Supervisor, kill: bool) -> None:
+        """`procman stop`."""
+        self._limit_patience(kill=kill)
+        supervisor.end(0, "asked to stop by another terminal", kill=kill)
+
+    def _limit_patience(self, *, kill: bool) -> None:
+        """Somebody wants an end: a reader that is stuck does not hold it up."""
+        self._screen.patience = READER_PATIENCE / 25 if kill else READER_PATIENCE
 
     def _end_gone(self, supervisor: Supervisor, error: OSError) -> None:
         """Nobody reads us any more (EPIPE): a clean stop. Any other error is one."""
@@ -361,6 +380,10 @@ class _Run:
             boots.taps = Taps(patterns)
             self._hub.add(boots.taps)
         return boots
+
+    @staticmethod
+    def _require_room(formation: Mapping[str, int]) -> None:
+        _require_descriptors(sum(formation.values()))
 
     def _describe(self) -> Mapping[str, object]:
         return self._blueprint.describe(self._fleet.formation)

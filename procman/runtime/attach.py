@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -23,10 +24,11 @@ from procman.core.status import why_not_up
 from procman.core.wire import Request, encode
 from procman.errors import InputError, ProcmanError
 from procman.runtime.boots import Boots
-from procman.runtime.process import Process
+from procman.runtime.process import Process, notify
 from procman.runtime.supervisor import Supervisor
 from procman.runtime.terminal import resize
 
+_OF_TERMINALS = frozenset((signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH))
 LIMIT = 1 << 20  # bytes that wait for a slow terminal; a screen full of colours has some 20 KB
 
 
@@ -47,7 +49,7 @@ class Terminals:
         window = self._window()
         for process in self._boots.by_pid.values():
             if process.is_pty and process.dyno not in self._lines:
-                resize(process.output, window)
+                _fit(process, window)
 
     @contextmanager
     def joined(self, dyno: str, line: _Line) -> Iterator[None]:
@@ -62,9 +64,14 @@ class Terminals:
             if not lines:
                 del self._lines[dyno]
                 if process is not None:
-                    resize(process.output, self._window())
+                    _fit(process, self._window())
             elif process is not None:
                 lines[-1].tell(Left(process.boot))
+
+
+def _fit(process: Process, window: tuple[int, int]) -> None:
+    if resize(process.output, window):
+        notify(process, signal.SIGWINCH)
 
 
 async def attach(
@@ -88,7 +95,7 @@ async def attach(
     if source.recent:
         line.show(source.recent)
     source.onlookers.append(line.show)
-    leaving = asyncio.ensure_future(_until_gone(connection))
+    leaving = asyncio.ensure_future(_until_gone(connection, boots, name))
     following = asyncio.ensure_future(_follow(supervisor, boots, process, line))
     try:
         with terminals.joined(name, line):
@@ -107,7 +114,8 @@ async def _follow(supervisor: Supervisor, boots: Boots, process: Process, line: 
     while True:
         await supervisor.until(partial(_has_ended, boots, process))
         again = _boots_again(supervisor.fleet, name)
-        line.tell(Ended(process.boot, process.status or 0, again))
+        if process.pid not in boots.by_pid:  # else it runs on beside its successor
+            line.tell(Ended(process.boot, process.status or 0, again))
         await supervisor.until(
             lambda: name in boots.by_dyno or not _boots_again(supervisor.fleet, name)
         )
@@ -125,12 +133,17 @@ def _has_ended(boots: Boots, process: Process) -> bool:
     return boots.by_dyno.get(process.dyno) is not process
 
 
-async def _until_gone(connection: socket.socket) -> None:
-    """Until the other end closes; it has nothing to say."""
+async def _until_gone(connection: socket.socket, boots: Boots, name: str) -> None:
+    """Until the other end closes. Each byte from there is a signal for the dyno, from a terminal
+    that gives none itself.
+    """
     loop = asyncio.get_running_loop()
     try:
-        while await loop.sock_recv(connection, 4096):
-            pass
+        while numbers := await loop.sock_recv(connection, 4096):
+            process = boots.by_dyno.get(name)
+            for number in _OF_TERMINALS.intersection(numbers):
+                if process is not None:
+                    notify(process, number)
     except ConnectionResetError:
         pass
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from procman.core.environment import dyno_environment
+from procman.core.exec_command import shell_stays
 from procman.core.fleet import WEB, ProcessType
 from procman.core.ports import dyno_port
 from procman.core.profile import in_slug
@@ -167,7 +168,15 @@ class Blueprint:
             argv = handed_argv(self.app.types[of_type].command)
             environment = with_socket(environment)
             socket = self.socket.open().fileno()
-        command = Command(argv, environment, self.app.pty, self._window, port, socket)
+        command = Command(
+            argv,
+            environment,
+            self.app.pty,
+            self._window,
+            port,
+            socket,
+            controlling=self.app.pty and not shell_stays(self.app.types[of_type].command),
+        )
         return command if self.app.released is None else self._in_copy(command, dyno, boot)
 
     def _in_copy(self, command: Command, dyno: str, boot: int) -> Command:

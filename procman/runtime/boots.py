@@ -51,7 +51,7 @@ class Boots:
     def spawn(self, dyno: str, boot: int) -> Process | None:
         """Start a boot; None, and a line that says why, when the system would not."""
         if self.taps is not None:
-            self.taps.begin(dyno)
+            self.taps.begin(self.source(dyno))
         try:
             command = self.plan(dyno, boot)
         except (OSError, ProcmanError) as error:
@@ -166,17 +166,24 @@ class Boots:
         del self.by_pid[process.pid]
         if self.by_dyno[process.dyno] is process:
             del self.by_dyno[process.dyno]
-            for other in self.by_pid.values():  # a predecessor that stays, its successor gone
-                if other.dyno == process.dyno:
-                    self.by_dyno[process.dyno] = other
         known = {self.guardian.pid, *self.by_pid, *self.probes}
         orphans.kill_escaped(self.mark(process), known, is_followed=process.is_followed)
         self.hub.drain(source, process.output)
         self.hub.flush(source)
         os.close(process.output)
+        if process.dyno not in self.by_dyno:
+            self._go_back(process)
         self.guardian.forget(process.pid)
         if process.copy is not None:
             process.copy.close()
+
+    def _go_back(self, gone: Process) -> None:
+        """Where a predecessor stays, it is the dyno again, and the lines are its own."""
+        for other in self.by_pid.values():
+            if other.dyno == gone.dyno:
+                self.by_dyno[gone.dyno] = other
+                gone.source.cutter, gone.source.recent = other.source.cutter, other.source.recent
+                other.source = gone.source
 
     def is_running(self, process: Process) -> bool:
         """Whether it does something just now, as far as the platform tells."""

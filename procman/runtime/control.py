@@ -33,6 +33,7 @@ class Control:
         self._desk = desk
         self._streams = streams
         self._tasks: set[asyncio.Task[None]] = set()
+        self._spare: int | None = None  # a descriptor for who asks when all others are used up
 
     @asynccontextmanager
     async def serving(self, door: socket.socket, path: str) -> AsyncIterator[Callable[[], None]]:
@@ -45,10 +46,13 @@ class Control:
             self._tasks.add(task)
 
         with door:
+            self._hold_spare()
             try:
                 yield begin
             finally:
                 close_door(path)
+                if self._spare is not None:
+                    os.close(self._spare)
                 for task in self._tasks:
                     task.cancel()
                 await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -57,14 +61,36 @@ class Control:
         loop = asyncio.get_running_loop()
         while True:
             try:
+                connection: socket.socket | None
                 connection, _ = await loop.sock_accept(listener)
-            except OSError:  # out of descriptors: those in use will be closed
-                await asyncio.sleep(0.1)
-                continue
+            except OSError:
+                connection = self._accept_in_need(listener)
+                if connection is None:
+                    await asyncio.sleep(0.1)
+                    continue
             connection.setblocking(False)
             task = asyncio.create_task(self._serve(connection))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def _accept_in_need(self, listener: socket.socket) -> socket.socket | None:
+        """Out of descriptors: `stop` and `ps` are what one needs then. One at a time is served."""
+        if self._spare is None:
+            self._hold_spare()
+        if self._spare is None:
+            return None
+        os.close(self._spare)
+        self._spare = None
+        try:
+            return listener.accept()[0]
+        except OSError:
+            return None
+
+    def _hold_spare(self) -> None:
+        try:
+            self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            pass  # none is left; the next one who asks tries again
 
     async def _serve(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()

@@ -32,7 +32,8 @@ Answer = Mapping[str, object]
 class Desk:
     """One app's answers. `describe` gives what the app as a whole is: its name, url, release.
 
-    `preboot`: how dynos are restarted where nobody says otherwise.
+    `end(kill)` ends it; `require_room(formation)` raises ProcmanError for more than fit; `preboot`:
+    how dynos are restarted where nobody says otherwise.
     """
 
     def __init__(
@@ -40,13 +41,17 @@ class Desk:
         supervisor: Supervisor,
         boots: Boots,
         describe: Callable[[], Mapping[str, object]],
+        end: Callable[[bool], None],
         *,
+        require_room: Callable[[Mapping[str, int]], None],
         preboot: bool = False,
     ) -> None:
         self._supervisor = supervisor
         self._fleet = supervisor.fleet
         self._boots = boots
         self._describe = describe
+        self._end = end
+        self._require_room = require_room
         self._preboot = preboot
 
     async def answer(self, request: Request) -> Answer:
@@ -104,6 +109,7 @@ class Desk:
             for name, quantity in changed.items():
                 if quantity:  # a port past 65535 is an error before anything changes
                     self._boots.port_of(f"{name}.{quantity}")
+            self._require_room({**self._formation(), **changed})
             self._supervisor.perform(self._fleet.scale(changed, self._supervisor.now))
         waiting: Mapping[str, str] = {}
         if request.flag("wait"):
@@ -138,9 +144,7 @@ class Desk:
                 await self._supervisor.until(lambda: not self._any_stopping(names))
         else:
             # The answer goes out first: the client that asked sees the end as the socket's end.
-            asyncio.get_running_loop().call_soon(
-                lambda: self._supervisor.end(0, "asked to stop by another terminal", kill=kill)
-            )
+            asyncio.get_running_loop().call_soon(self._end, kill)
         return {"dynos": names}
 
     async def _idle(self, request: Request) -> Answer:

@@ -18,13 +18,16 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from procman.core.dyno import Want
-from procman.core.exits import describe_exit
+from procman.core.exits import describe_exit, shell_status
 from procman.core.fleet import BROKEN_AFTER, Fleet
+from procman.core.smoke import SHOWN_LINES
 from procman.core.status import PATIENCE, STEADY, is_hopeless, unsettled
+from procman.core.style import Look, for_screen
+from procman.runtime.last_lines import LastLines
 
 if TYPE_CHECKING:
     from procman.runtime.blueprint import App
-    from procman.runtime.loghub import Sink
+    from procman.runtime.loghub import Sink, Source
     from procman.runtime.supervisor import Supervisor
 
 
@@ -34,11 +37,12 @@ _ASKED_TO = {128 + number for number in _PASSED_ON}  # statuses of an app that w
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """An app that is up: procman's pid, the dynos, where it is reached."""
+    """An app that is up: procman's pid, the dynos, where it is reached, why it keeps no history."""
 
     pid: int
     dynos: Sequence[str]
     url: str | None
+    no_history: str | None
 
 
 def start_detached(app: App) -> Launched | int:
@@ -64,8 +68,11 @@ def start_detached(app: App) -> Launched | int:
         line = pipe.read()
     if line:
         told = json.loads(line)
-        return Launched(child, told["dynos"], told["url"])
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        return Launched(child, told["dynos"], told["url"], told["no_history"])
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status < 0:  # it could not say why itself
+        print(f"procman: the app did not come up: {describe_exit(status)}", file=sys.stderr)
+    return shell_status(status)
 
 
 def _run_as_child(app: App, pipe: int) -> int:
@@ -79,7 +86,7 @@ def _run_as_child(app: App, pipe: int) -> int:
     _close_all_but(0, 1, 2, 3)
     os.set_inheritable(3, False)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
-    launch = Launch(3)
+    launch = Launch(3, app.root)
     status = start(app, launch)
     return status if launch.is_up or status in _ASKED_TO else launch.explain(status)
 
@@ -97,27 +104,45 @@ def _close_all_but(*kept: int) -> None:
 class Launch:
     """The way up of one app, as the process that waits for it is told."""
 
-    def __init__(self, pipe: int) -> None:
+    def __init__(self, pipe: int, root: str) -> None:
         self.is_up = False
         self._pipe = pipe
+        self._root = root
         self._reasons: Mapping[str, str] = {}
+        self._no_history: str | None = None
+        self._last_lines = LastLines()
 
     @property
     def sinks(self) -> Sequence[Sink]:
-        """It shows no lines."""
-        return ()
+        """The last lines of each dyno, for the case that it does not come up."""
+        return (self,)
+
+    def write(self, source: Source, lines: bytes, now: float) -> None:
+        """Remember them until the app is up: then nobody is left to be told."""
+        if not self.is_up:
+            self._last_lines.write(source, lines, now)
+
+    def close(self) -> None:
+        """Nothing is held back."""
 
     async def watch(
         self, supervisor: Supervisor, describe: Callable[[], Mapping[str, object]]
     ) -> None:
         """Wait until the app is up, and tell; or end it."""
+        from procman.runtime.history import why_none
+
+        self._no_history = why_none(self._root)
         self._reasons = await come_up(supervisor)
         if supervisor.fleet.is_ending:
             pass  # it ends already, and the reasons are told at the end
         elif self._reasons:
             supervisor.end(1, "did not come up, stopping", kill=False)
         else:
-            told = {"dynos": _wanted(supervisor.fleet), "url": describe().get("url")}
+            told = {
+                "dynos": _wanted(supervisor.fleet),
+                "url": describe().get("url"),
+                "no_history": self._no_history,
+            }
             os.dup2(0, 2)
             self.is_up = True
             try:
@@ -128,14 +153,30 @@ class Launch:
 
     def explain(self, status: int) -> int:
         """Say on standard error why the app is not up; the status for it."""
+        told: set[str] = set()
         for name, reason in self._reasons.items():
             print(f"procman: {name} is not up: {reason}", file=sys.stderr)
+            of_type = name.rpartition(".")[0]
+            if of_type not in told:  # a hundred of a type mostly fail alike
+                self._show_last_lines(name)
+                told.add(of_type)
         if not self._reasons and not status:
             print("procman: the app has finished already", file=sys.stderr)
             return 0
         print("procman: the app did not come up", file=sys.stderr)
-        print("  hint: `procman logs` shows what it said", file=sys.stderr)
+        if self._no_history is None:
+            print("  hint: `procman logs` shows what it said", file=sys.stderr)
+        else:
+            print(f"procman: {self._no_history}", file=sys.stderr)
         return 1
+
+    def _show_last_lines(self, dyno: str) -> None:
+        lines = b"".join(line + b"\n" for line in self._last_lines.of(dyno)[-SHOWN_LINES:])
+        if lines:
+            shown = for_screen(lines, b"     | ", Look(tame=True))
+            print(
+                f"     its last lines:\n{shown.decode(errors='replace')}", end="", file=sys.stderr
+            )
 
 
 async def come_up(supervisor: Supervisor) -> Mapping[str, str]:

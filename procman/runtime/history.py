@@ -27,6 +27,15 @@ def first_lines(directory: str) -> list[int]:
     return sorted(first for name in names if (first := first_line_of(name)) is not None)
 
 
+def why_none(root: str) -> str | None:
+    """Why the app in `root` can keep no history just now; None when it can. For the holder of the
+    app's lock: it is tried.
+    """
+    troubles: list[str] = []
+    History(root, troubles.append).close()
+    return troubles[0] if troubles else None
+
+
 class History:
     """The history of the app in `root`. Only the holder of the app's lock may write it.
 

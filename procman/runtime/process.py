@@ -56,6 +56,9 @@ class Process:
 class Command:
     """What to run: argv (absolute program), environment, and whether on a pty of what size.
 
+    On a pty that is not `controlling` nobody has a /dev/tty, and nobody is hung up: where a shell
+    stays the leader it dies of a SIGTERM at once, and with the leader of a session the kernel takes
+    the terminal, by a SIGHUP, from the server that is still finishing its requests.
     `socket` is a descriptor of ours that it is handed as its descriptor 3. Of a release, `release`
     is the name and `copy` what the command begins in, to be closed when the boot is gone.
     """
@@ -68,6 +71,7 @@ class Command:
     socket: int | None = None
     release: str | None = None
     copy: Belonging | None = None
+    controlling: bool = True
 
 
 class Watch(Protocol):
@@ -135,10 +139,11 @@ def _spawn_on_pty(dyno: str, boot: int, command: Command) -> Process:
     try:
         _set_up_terminal(terminal, command.window)
         if sys.platform == "linux":
+            flags = os.O_RDWR if command.controlling else os.O_RDWR | os.O_NOCTTY
             pid = _launch(
                 command,
                 [
-                    (os.POSIX_SPAWN_OPEN, 0, os.ttyname(terminal), os.O_RDWR, 0),
+                    (os.POSIX_SPAWN_OPEN, 0, os.ttyname(terminal), flags, 0),
                     (os.POSIX_SPAWN_DUP2, 0, 1),
                     (os.POSIX_SPAWN_DUP2, 0, 2),
                     *_handed_on(command),
@@ -210,7 +215,12 @@ def _fork_on_terminal(terminal: int, command: Command) -> int:
     if pid:
         return pid
     try:
-        os.login_tty(terminal)
+        if command.controlling:
+            os.login_tty(terminal)
+        else:
+            os.setsid()
+            for number in range(3):
+                os.dup2(terminal, number)
         if command.socket is not None:
             os.dup2(command.socket, HANDED_ON, inheritable=True)
         for number in _RESTORED:
@@ -243,12 +253,17 @@ def send(process: Process, number: int) -> None:
         pass  # macOS says so of a group of zombies; elsewhere: a set-uid child, which stays
 
 
-def kill_group(process: Process) -> None:
-    """SIGKILL to all that is left in the group."""
+def notify(process: Process, number: int) -> None:
+    """Signal the whole group, as a terminal does: who is stopped sees it later."""
     try:
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, number)
     except (ProcessLookupError, PermissionError):
         pass
+
+
+def kill_group(process: Process) -> None:
+    """SIGKILL to all that is left in the group."""
+    notify(process, signal.SIGKILL)
 
 
 def group_lives(process: Process) -> bool:

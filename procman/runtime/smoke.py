@@ -14,7 +14,7 @@ from procman.core.environment import COOKIE
 from procman.core.exits import describe_exit, shell_status
 from procman.core.fleet import WEB, Fleet, Phase
 from procman.core.smoke import ENDED, AnswerResult, DynoResult, Report, why_wrong
-from procman.core.status import why_not_up
+from procman.core.status import unsettled, why_not_up
 from procman.runtime.asking import Heard, NoAnswer, ask
 from procman.runtime.boots import cookie_of
 from procman.runtime.last_lines import LastLines
@@ -47,6 +47,7 @@ class Smoke:
         self._plan = plan
         self._began = time.monotonic()
         self._failed: dict[str, str] = {}
+        self._came_up: set[str] = set()
 
     @property
     def sinks(self) -> Sequence[Sink]:
@@ -60,7 +61,11 @@ class Smoke:
         try:
             async with asyncio.timeout(self._plan.timeout):
                 await self._come_up(supervisor)
-                if not self._is_lost(supervisor.fleet):
+                if self._is_lost(supervisor.fleet):
+                    self._note_unasked(
+                        "a dyno had failed" if self._failed else "the app was ending"
+                    )
+                else:
                     await self._ask(str(describe().get("url") or ""))
         except TimeoutError:
             self._note_late()
@@ -75,7 +80,7 @@ class Smoke:
 
     async def _come_up(self, supervisor: Supervisor) -> None:
         fleet = supervisor.fleet
-        await supervisor.until(lambda: self._is_lost(fleet) or not self._waiting(fleet))
+        await supervisor.until(lambda: self._is_lost(fleet) or self._are_all_up(fleet))
 
     async def _ask(self, url: str) -> None:
         for path in self._plan.paths:
@@ -155,9 +160,14 @@ class Smoke:
         finally:
             killed.cancel()
 
-    def _waiting(self, fleet: Fleet) -> list[str]:
-        """Who is not up yet. What may finish has done its work with status 0; web may not."""
-        return [d.name for d in fleet.dynos.values() if why_not_up(fleet, d) is not None]
+    def _are_all_up(self, fleet: Fleet) -> bool:
+        """Whether nobody is waited for; who came up is kept, for the app's end hides it.
+
+        What may finish has done its work with status 0; web may not.
+        """
+        waiting = unsettled(fleet, fleet.dynos)
+        self._came_up.update(name for name in fleet.dynos if name not in waiting)
+        return not waiting
 
     def _is_lost(self, fleet: Fleet) -> bool:
         """Whether it failed already, or ends."""
@@ -185,16 +195,20 @@ class Smoke:
         answers = self.report.answers
         if not answers or answers[-1].reason is None:
             self.report.reason = f"ran out of time after {self._plan.timeout:g} s"
-        if answers:
-            why = "not asked, the time had run out"
-            late = self._plan.paths[len(answers) :]
-            answers.extend(AnswerResult(path, None, 0.0, why) for path in late)
+        self._note_unasked("the time had run out")
+
+    def _note_unasked(self, why: str) -> None:
+        """The paths that nobody came to ask: a report without them would look like a shorter test.
+
+        They count as failed, as what is not known to be right does.
+        """
+        answers = self.report.answers
+        left = self._plan.paths[len(answers) :]
+        answers.extend(AnswerResult(path, None, 0.0, f"not asked, {why}") for path in left)
 
     def _note_dynos(self, fleet: Fleet) -> None:
         for dyno in fleet.dynos.values():
-            reason = self._failed.get(dyno.name) or _failure(dyno)
-            if reason is None and not fleet.is_ending:
-                reason = why_not_up(fleet, dyno)
+            reason = self._failed.get(dyno.name) or _failure(dyno) or self._why_not_up(fleet, dyno)
             ready = None if dyno.ready_at is None else dyno.ready_at - dyno.booted_at
             lines = [line.decode(errors="replace") for line in self.last_lines.of(dyno.name)]
             self.report.dynos.append(
@@ -202,6 +216,13 @@ class Smoke:
             )
         if fleet.is_ending and not self._failed and self.report.reason is None:
             self.report.reason = ENDED
+
+    def _why_not_up(self, fleet: Fleet, dyno: Dyno) -> str | None:
+        """Of an app that ends: why it never was, since no dyno is up any more."""
+        if not fleet.is_ending:
+            return why_not_up(fleet, dyno)
+        came_up = dyno.ready_at is not None or dyno.name in self._came_up
+        return None if came_up else "not ready yet"
 
 
 def _kill(group: int) -> None:

@@ -17,13 +17,16 @@ class Taps:
 
     def __init__(self, patterns: Mapping[str, str]) -> None:
         self._patterns = {name: re.compile(pattern) for name, pattern in patterns.items()}
+        self._sources: dict[str, Source] = {}  # of the newest boots
         self._seen: set[str] = set()
         self._waiting: dict[str, Callable[[], None]] = {}
 
     def write(self, source: Source, lines: bytes, now: float) -> None:
         """Look through lines until the pattern was seen."""
+        if source.name in self._seen or self._sources.get(source.name) is not source:
+            return
         pattern = self._patterns.get(source.name.rpartition(".")[0])
-        if pattern is None or source.name in self._seen:
+        if pattern is None:
             return
         if any(pattern.search(plain(line)) for line in lines[:-1].split(b"\n")):
             self._seen.add(source.name)
@@ -34,9 +37,12 @@ class Taps:
     def close(self) -> None:
         """Nothing is held back."""
 
-    def begin(self, dyno: str) -> None:
-        """A new boot of the dyno: what was seen is of the old one."""
-        self._seen.discard(dyno)
+    def begin(self, source: Source) -> None:
+        """A new boot, whose lines these are: what was seen is of the old one, and what that one may
+        write beside it is of no interest.
+        """
+        self._sources[source.name] = source
+        self._seen.discard(source.name)
 
     def wait(self, dyno: str, tell: Callable[[], None]) -> None:
         """Call `tell` when the pattern is seen, at once when it was."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import termios
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 
@@ -71,12 +71,41 @@ def window_of(*descriptors: int) -> tuple[int, int] | None:
     return None
 
 
-def resize(descriptor: int, window: tuple[int, int]) -> None:
-    """Tell a terminal its size; its programs get a SIGWINCH when it is another one."""
+def resize(pty: int, window: tuple[int, int]) -> bool:
+    """Tell a pty its size. Its programs get a SIGWINCH when it is another one; or they are still to
+    get it, if it controls nobody.
+    """
     try:
-        termios.tcsetwinsize(descriptor, window)
+        if termios.tcgetwinsize(pty) == window:
+            return False
+        termios.tcsetwinsize(pty, window)
     except termios.error:
-        pass  # its programs have ended
+        return False  # its programs have ended
+    return _controls_nobody(pty)
+
+
+def _controls_nobody(pty: int) -> bool:
+    try:
+        return os.tcgetpgrp(pty) == 0
+    except OSError:
+        return False  # macOS does not tell
+
+
+def signal_keys(pty: int) -> Mapping[int, int]:
+    """The keys that are to signal, each with its signal, where the terminal itself signals nobody,
+    since it controls nobody; none where a program reads every key.
+    """
+    if not _controls_nobody(pty):
+        return {}
+    try:
+        attributes = termios.tcgetattr(pty)
+    except termios.error:
+        return {}  # its programs have ended
+    if not attributes[3] & termios.ISIG:
+        return {}
+    keys = attributes[6]
+    pairs = ((termios.VINTR, signal.SIGINT), (termios.VQUIT, signal.SIGQUIT))
+    return {keys[place][0]: number for place, number in pairs if keys[place] != b"\0"}
 
 
 def _note(number: int, _frame: object) -> None:

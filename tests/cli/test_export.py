@@ -180,7 +180,61 @@ def test_files_of_an_earlier_and_larger_export_are_named(
     result = run("systemd", "out", "-c", "web=1")
 
     assert "out/shop-web-2.service is not part of this export" in result.stderr
+    assert "stop it and remove it" in result.stderr
     assert (app / "out" / "shop-web-2.service").exists()
+
+
+def test_a_config_var_that_is_gone_is_gone_from_the_next_runit_export(
+    app: Path, run: Callable[..., Result]
+) -> None:
+    """chpst would go on giving it to the app. What is not of an export stays, whoever's it is."""
+    (app / ".env").write_text("SECRET=old\nKEPT=1\n")
+    run("runit", "out", "-c", "web=2")
+    web, second = app / "out" / "shop-web-1", app / "out" / "shop-web-2"
+    (web / "supervise").mkdir()
+    (web / "supervise" / "status").write_text("")
+    (web / "log" / "main").mkdir()
+    (web / "env" / ".hidden").write_text("")
+    (web / "env" / "linked").symlink_to("KEPT")
+    before = set(os.listdir(web / "env"))
+    (app / ".env").write_text("KEPT=2\n")
+
+    result = run("runit", "out", "-c", "web=1")
+
+    assert "Removing 'out/shop-web-1/env/SECRET'\n" in result.stderr
+    assert before - set(os.listdir(web / "env")) == {"SECRET"}
+    assert (web / "env" / "KEPT").read_text() == "2"
+    assert (web / "supervise" / "status").exists()
+    assert (web / "log" / "main").exists()
+    assert "out/shop-web-1/env/linked is not part of this export" in result.stderr
+    assert "out/shop-web-2 is not part of this export and may still run" in result.stderr
+    assert (second / "env" / "SECRET").exists()
+
+
+def test_an_envdir_that_somebody_linked_elsewhere_keeps_all_its_files(
+    app: Path, run: Callable[..., Result]
+) -> None:
+    """They may be another program's as well: what is too much is told."""
+    run("runit", "out", "-c", "worker=0")
+    (app / "out/shop-web-1/env").rename(app / "shared")
+    (app / "out/shop-web-1/env").symlink_to(app / "shared")
+    (app / "shared" / "THEIRS").write_text("x")
+
+    result = run("runit", "out", "-c", "worker=0")
+
+    assert (app / "shared" / "THEIRS").exists()
+    assert "out/shop-web-1/env/THEIRS is not part of this export" in result.stderr
+
+
+def test_a_line_of_the_procfile_that_declares_nothing_is_told(
+    app: Path, run: Callable[..., Result]
+) -> None:
+    """As `start` tells it: nothing would be written for it."""
+    (app / "Procfile").write_text("web: serve\nworker work\n")
+
+    result = run("systemd", "out")
+
+    assert "procman: Procfile:2: " in result.stderr
 
 
 def test_a_procfile_elsewhere_is_the_app_elsewhere(

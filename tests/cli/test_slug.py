@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from procman.cli import cli
 from procman.cli.slug import slug
 from procman.errors import InputError, SlugError
 
@@ -86,6 +87,59 @@ def test_a_slug_written_into_the_app_is_not_in_the_next(app: Path) -> None:
     listed = call("inspect", "-d", app, ids.pop().strip()).stdout
     assert "data.tgz" in listed
     assert "app.tgz" not in listed
+
+
+def test_a_slug_in_the_app_is_in_no_slug_that_is_built_elsewhere_or_deployed(
+    app: Path, tmp_path: Path
+) -> None:
+    """Whatever it is called, in a directory too, and whichever half of it .slugignore names."""
+    (app / "build").mkdir()
+    (app / "build/kept.py").write_text("")
+    (app / ".slugignore").write_text("*.slug\n")
+    bare = call("build", "-d", app).stdout
+    for name in ("app.tgz", "build/v1.slug"):
+        call("build", "-d", app, "-o", app / name)
+    assert call("build", "-d", app, "-o", tmp_path / "other.tgz").stdout == bare
+    assert CliRunner().invoke(cli, ["deploy", "-d", str(app)]).exit_code == 0
+    told = CliRunner().invoke(cli, ["releases", "-d", str(app), "--json"]).stdout
+    assert [one["slug"] for one in json.loads(told)] == [bare.strip()]
+
+
+@pytest.mark.parametrize("commit", [False, True])
+def test_a_line_of_the_procfile_that_declares_nothing_is_told(
+    app: Path, monkeypatch: pytest.MonkeyPatch, commit: bool
+) -> None:
+    """A type that is missing in the slug for a slip of the pen would be missed much later."""
+    (app / "Procfile").write_text("web: python app.py\nworker python work.py\n")
+    monkeypatch.chdir(app)
+    given = []
+    if commit:
+        given = ["--git", "HEAD"]
+        for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "all"]):
+            identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+            subprocess.run(["git", *identity, *words], cwd=app, check=True)
+    result = call("build", *given)
+    assert result.exit_code == 0
+    [line] = [line for line in result.stderr.splitlines() if "Procfile:2" in line]
+    told = CliRunner().invoke(cli, ["check"]).stderr
+    assert line.replace(" !     ", "procman: ") == told.strip()
+
+
+def test_a_deploy_tells_of_a_line_that_declares_nothing_and_goes_on(
+    app: Path, tmp_path: Path
+) -> None:
+    """Also of a slug that comes from elsewhere, without its metadata."""
+    (app / "Procfile").write_text("web: python app.py\nworker python work.py\n")
+    file = tmp_path / "app.tgz"
+    call("build", "-d", app, "-o", file)
+    (tmp_path / "app.tgz.json").unlink()
+    for words, line in (
+        (["deploy"], " !     Procfile:2: "),
+        (["deploy", "--slug", str(file)], "procman: Procfile:2: "),
+    ):
+        result = CliRunner().invoke(cli, [*words, "-d", str(app)])
+        assert result.exit_code == 0
+        assert f"\n{line}" in f"\n{result.stderr}"
 
 
 def test_inspect_shows_metadata_size_and_the_largest_files(app: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from procman.core.exec_command import as_exec, literal_words
+from procman.core.exec_command import as_exec, literal_words, shell_stays
 
 
 @pytest.mark.parametrize(
@@ -88,3 +88,26 @@ def test_any_other_is_left_as_it_is(command: str) -> None:
 def test_words_are_literal_where_no_shell_would_change_them(command: str, words: list[str]) -> None:
     """A shell would only look for the first one, and become it."""
     assert literal_words(as_exec(command)) == words
+
+
+@pytest.mark.parametrize(
+    ("command", "stays"),
+    [
+        ("server", False),
+        ("A=1 server --name='a; b'", False),
+        ("exec server 2>&1", False),
+        ("cd app && exec server", False),
+        ("date; exec server 'a; b' > log 2>&1", False),
+        ("cd app && server", True),
+        ("one; two", True),
+        ("server & wait", True),
+        ("exec server & wait", True),
+        ("exec one | two", True),
+        ("(exec server) & wait", True),
+        ("executable && exec-server", True),
+        ("echo hello", True),
+    ],
+)
+def test_a_shell_stays_where_it_has_more_to_do(command: str, stays: bool) -> None:
+    """Then it is the shell that gets the leader's signals."""
+    assert shell_stays(command) is stays

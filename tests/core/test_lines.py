@@ -184,6 +184,14 @@ def test_whatever_is_written_nothing_but_colours_and_hyperlinks_comes_through(da
     assert re.search(rb"\xc2[\x80-\x9f]", tame(data + b"\n", b"")) is None
 
 
+@pytest.mark.parametrize("nest", [b"\xc2%b\x80", b"\xc2\x07%b\x80", b"\x1b%b[", b"\x1b[%bm"])
+def test_a_deep_nest_of_controls_takes_a_few_passes_and_not_one_for_each(nest: bytes) -> None:
+    """A megabyte of it would take days."""
+    opening, closing = nest.split(b"%b")
+    data = opening * 200_000 + closing * 200_000
+    assert not set(ALLOWED.sub(b"", tame(data + b"\n", b""))) & set(b"\x1b\x07\xc2")
+
+
 @given(st.text().map(str.encode), st.lists(st.text(max_size=5).map(str.encode), max_size=3))
 def test_lines_stay_lines(line: bytes, more: list[bytes]) -> None:
     """Nothing is taken out beyond the end of its line."""

@@ -99,3 +99,29 @@ def test_the_end_of_the_app_ends_both() -> None:
     assert not fleet.is_over
     fleet.observe(Exited("web.1", 2, -15), 3.0)
     assert fleet.is_over
+
+
+def test_the_exit_of_a_predecessor_is_the_dynos_last_exit() -> None:
+    """As after a restart without a preboot; that of a new boot that did not come up is, too."""
+    fleet = a_fleet()
+    fleet.preboot(["web.1"], 1.0)
+    fleet.observe(Ready("web.1", 2), 2.0)
+    assert (fleet.dynos["web.1"].boot, fleet.dynos["web.1"].status) == (2, None)
+    fleet.observe(Exited("web.1", 1, -15), 3.0)
+    assert (fleet.dynos["web.1"].boot, fleet.dynos["web.1"].status) == (2, -15)
+    fleet.preboot(["web.1"], 4.0)
+    fleet.observe(Exited("web.1", 3, 1), 5.0)
+    assert (fleet.dynos["web.1"].boot, fleet.dynos["web.1"].status) == (2, 1)
+
+
+def test_the_exit_of_a_predecessor_hides_no_crash_of_its_successor() -> None:
+    """It may drain for long: why the dyno has crashed is not that another was drained."""
+    fleet = a_fleet()
+    fleet.preboot(["web.1"], 1.0)
+    fleet.observe(Ready("web.1", 2), 2.0)
+    fleet.observe(Exited("web.1", 2, 3), 3.0)
+    fleet.tick(3.0)
+    fleet.observe(Exited("web.1", 3, 3), 4.0)
+    assert fleet.dynos["web.1"].state is State.CRASHED
+    fleet.observe(Exited("web.1", 1, -15), 4.5)
+    assert fleet.dynos["web.1"].status == 3

@@ -24,7 +24,7 @@ from procman.core.release import (
     rollback_target,
     unsettled,
 )
-from procman.core.release_list import table
+from procman.core.release_list import LONGEST, table
 from procman.errors import InputError, ProcmanError
 
 AT = "2026-11-23T12:00:01.000000Z"
@@ -226,3 +226,31 @@ def test_a_release_is_one_line_whatever_is_said_of_it() -> None:
     assert line.isprintable()
     assert line.startswith(r"v1  two\nlines \x1b[31mxxx")
     assert len(line) < 200
+
+
+@pytest.mark.parametrize(
+    ("message", "reason", "expected"),
+    [
+        ("short", "web.1 did not come up", "short (failed: web.1 did not come up)"),
+        ("short", None, "short (failed)"),
+        ("m" * 3000, None, f"{'m' * 108}... (failed)"),
+        ("m" * 3000, "not up", f"{'m' * 100}... (failed: not up)"),
+        ("short", "r" * 3000, f"short (failed: {'r' * 101}...)"),
+        ("m" * 3000, "r" * 3000, f"{'m' * 56}... (failed: {'r' * 47}...)"),
+        ("two\nlines", "so\nit is", r"two\nlines (failed: so\nit is)"),
+    ],
+)
+def test_that_a_release_failed_is_seen_however_long_its_message_is(
+    message: str, reason: str | None, expected: str
+) -> None:
+    """The message is shortened, and the reason as well, but never the mark."""
+    release = released(1, Status.FAILED, description=message, reason=reason)
+    [_, line] = table("shop", [release], None)
+    assert line.split("  ") == ["v1", expected, "2026/11/23 12:00:01 +0000"]
+    assert len(expected) <= LONGEST
+
+
+def test_that_a_release_is_pending_is_seen_however_long_its_message_is() -> None:
+    """It is not live yet."""
+    [_, line] = table("shop", [released(1, Status.PENDING, description="m" * 3000)], None)
+    assert f"{'m' * 10}... (pending)" in line

@@ -61,6 +61,14 @@ def test_a_wrong_answer_comes_with_the_webs_last_lines() -> None:
     assert (failure.get("message"), failure.text) == ("500: expected 200", "KeyError: 'price'")
 
 
+def test_an_answer_that_nobody_asked_for_says_nothing_of_the_web() -> None:
+    """Another dyno had crashed: its lines are the cause, not those of a web that is well."""
+    report = failed_answer()
+    report.answers = [AnswerResult("/cart", None, 0.0, "not asked, a dyno had failed")]
+    assert "FAIL GET /cart" in as_text(report)
+    assert "KeyError" not in as_text(report)
+
+
 def test_each_failure_is_an_annotation() -> None:
     """At the line of the process type that it is about; percent and newlines as GitHub wants."""
     report = failed_answer()

@@ -167,6 +167,17 @@ def test_ctrl_c_reaches_the_dyno(sandbox: Sandbox, terminal: OpenTerminal) -> No
     screen.until("heard still there")
 
 
+def test_ctrl_c_reaches_what_a_shell_leads(sandbox: Sandbox, terminal: OpenTerminal) -> None:
+    """Its terminal controls nobody, so it is we who signal."""
+    command = "cd . && echo ready && sleep 60"
+    sandbox.start(f"a: {command}\n", "--pty", "--restart", "never").until("ready")
+    screen = terminal("attach", "a.1")
+    screen.until("ready")
+    screen.type("\x03")
+    assert screen.finish() == 130
+    assert "a.1 ended, killed by SIGINT" in screen.text
+
+
 def test_the_window_size_follows(sandbox: Sandbox, terminal: OpenTerminal) -> None:
     """At entry, at each change, and back to what it was when the terminal leaves."""
     running = start_talker(sandbox)

@@ -93,7 +93,7 @@ def test_options_are_completed(sandbox: Sandbox, shell: str) -> None:
 
 def test_types_and_dynos_of_the_running_app_are_completed(sandbox: Sandbox, shell: str) -> None:
     """For all that take targets; `attach` takes dynos only."""
-    running = sandbox.start(PROCFILE, "--no-router", "-c", "worker=2,clock=0")
+    running = sandbox.start(PROCFILE, "--no-router", "-p", "auto", "-c", "worker=2,clock=0")
     running.until("started with pid", 3)
     assert complete(sandbox, shell, "restart", "wo") == ["worker", "worker.1", "worker.2"]
     assert complete(sandbox, shell, "stop", "c") == ["clock"]
@@ -134,7 +134,7 @@ def test_errors_are_silent(sandbox: Sandbox, shell: str, procfile: str | None) -
 
 def test_an_app_that_does_not_answer_is_not_waited_for(sandbox: Sandbox, shell: str) -> None:
     """A stopped procman: the Procfile's types, after a moment."""
-    running = sandbox.start(PROCFILE, "--no-router")
+    running = sandbox.start(PROCFILE, "--no-router", "-p", "auto")
     running.until("started with pid", 3)
     os.kill(running.process.pid, 19)  # SIGSTOP; the fixture's SIGKILL reaches it all the same
     assert complete(sandbox, shell, "restart", "cl") == ["clock"]

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.end_to_end.conftest import (
@@ -46,6 +47,16 @@ def pid_of(running: Running) -> int:
     found = re.search(r"under pid (\d+)", running.text)
     assert found is not None, running.text
     return int(found[1])
+
+
+def test_one_that_is_killed_while_it_comes_up_is_told_as_a_shell_would(sandbox: Sandbox) -> None:
+    os.mkfifo(sandbox.root / "gate")
+    running = sandbox.start("web: echo begun >gate; exec sleep 60\n", "-D", "-p", "auto")
+    (sandbox.root / "gate").read_text()
+    (child,) = psutil.Process(running.process.pid).children()
+    child.kill()
+    assert running.finish() == 137
+    assert "the app did not come up: killed by SIGKILL" in running.text
 
 
 def test_it_returns_when_all_are_up_and_says_how_to_go_on(sandbox: Sandbox) -> None:
@@ -135,6 +146,34 @@ def test_an_app_that_does_not_come_up_is_stopped(
     assert reason in running.text
     assert "hint: `procman logs` shows what it said" in running.text
     running.wait_for_survivors_to_end()
+
+
+def test_what_does_not_come_up_is_shown_with_its_last_lines(sandbox: Sandbox) -> None:
+    """The cause stands below the reason: the end of what it wrote, tamed for the terminal."""
+    running = start_detached(sandbox, "a: seq 1 40; printf '\\033[2Jbroken\\n'; exit 3\n")
+    assert running.process.returncode == 1
+    told = running.text[running.text.index("a.1 is not up") :].splitlines()
+    assert told[1] == "     its last lines:"
+    lines = [line.removeprefix("     | ") for line in told[2:17]]
+    assert lines == [*map(str, range(27, 41)), "broken"]
+    assert told[17] == "procman: the app did not come up"
+
+
+def test_where_no_history_can_be_kept_that_is_said_and_nobody_is_sent_to_it(
+    sandbox: Sandbox,
+) -> None:
+    """A directory that takes no files: why an app failed is shown at once, and only there."""
+    sandbox.write(".procman", "in the way")
+    failed = start_detached(sandbox, "a: echo no luck; exit 3\n")
+    assert failed.process.returncode == 1
+    up = start_detached(sandbox, "a: exec sleep 60\n")
+    assert up.process.returncode == 0
+    assert "     | no luck" in failed.text
+    for running in (failed, up):
+        assert running.text.count("no history from here on") == 1
+        assert "procman logs" not in running.text
+    assert "`procman ps` shows how they are" in up.text
+    assert sandbox.procman("stop", "--wait").finish() == 0
 
 
 def test_a_dyno_that_gave_up_is_not_waited_for(sandbox: Sandbox) -> None:

@@ -38,7 +38,7 @@ def serve(sandbox: Sandbox, procfile: str, *arguments: str) -> Running:
 
 def run_to_its_end(sandbox: Sandbox, procfile: str) -> None:
     """An app that has logged, and has ended."""
-    assert sandbox.start(procfile).finish() == 0
+    assert sandbox.start(procfile, "-p", "auto").finish() == 0
 
 
 def shown(sandbox: Sandbox, *arguments: str) -> str:
@@ -133,11 +133,59 @@ def test_no_history_is_said_and_is_no_failure(sandbox: Sandbox) -> None:
 
 
 def test_a_target_of_which_nothing_is_there_is_said(sandbox: Sandbox) -> None:
-    """A slip of the finger is not a silent app."""
+    """The app has it, and it has logged nothing yet."""
     run_to_its_end(sandbox, "a: echo one\n")
-    running = sandbox.procman("logs", "-p", "wbe")
+    sandbox.write("Procfile", "a: echo one\nweb: true\n")
+    running = sandbox.procman("logs", "-p", "web")
     assert running.finish() == 0
-    assert running.text == "procman: nothing of wbe is there\n"
+    assert running.text == "procman: nothing of web is there\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["nope"], "there are: worker, b, c"),
+        (["-p", "wroker"], "did you mean 'worker'?"),
+        (["worker", "worker.9", "-n", "0"], "did you mean 'worker.1'?"),
+        (["-f", "nope*"], "there are: worker, b, c"),
+    ],
+)
+def test_a_target_that_the_running_app_has_not_is_an_error(
+    sandbox: Sandbox, arguments: list[str], hint: str
+) -> None:
+    """As to ps and restart: a slip of the finger is not a silent app."""
+    serve(sandbox, "worker: echo one; exec sleep 60\n", "-c", "c=2")
+    running = sandbox.procman("logs", *arguments)
+    assert running.finish() == 1
+    wrong = next(a for a in arguments if a not in ("-f", "-p", "worker"))
+    assert running.text == f"procman: no dyno matches '{wrong}'\n  hint: {hint}\n"
+
+
+def test_a_slip_is_an_error_also_when_nothing_runs(sandbox: Sandbox) -> None:
+    """The Procfile tells what there is; without one nobody knows."""
+    run_to_its_end(sandbox, "worker: echo one\n")
+    running = sandbox.procman("logs", "wroker")
+    assert running.finish() == 1
+    assert "did you mean 'worker'?" in running.text
+    (sandbox.root / "Procfile").unlink()
+    running = sandbox.procman("logs", "wroker")
+    assert running.finish() == 0
+    assert running.text == "procman: nothing of wroker is there\n"
+
+
+def test_dynos_that_are_no_more_are_still_shown_and_types_at_0_are_no_slips(
+    sandbox: Sandbox,
+) -> None:
+    """What was renamed or scaled away has logged; what is at 0, or has a glob, may yet."""
+    run_to_its_end(sandbox, "old: echo one\n")
+    serve(sandbox, "worker: echo two; exec sleep 60\n", "-c", "worker=0,c=2")
+    assert "one" in words(shown(sandbox, "old"))
+    assert "one" in words(shown(sandbox, "old.1"))
+    assert shown(sandbox, "worker") == ""
+    for known in ("c.2", "c*", "procman"):
+        assert sandbox.procman("logs", known).finish() == 0
+    assert sandbox.procman("scale", "c=1", "--wait").finish() == 0
+    assert "c.2 started" in shown(sandbox, "c.2")
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def test_a_migration_that_fails_for_good_ends_the_app_with_its_status(sandbox: S
         "[types]\nweb = { after = ['migrate'] }\n"
         "migrate = { ready = 'finished', restart = 'never' }\n",
     )
-    app = sandbox.start("web: echo serving\nmigrate: exit 7\n")
+    app = sandbox.start("web: echo serving\nmigrate: exit 7\n", "-p", "auto")
     assert app.finish() == 7
     assert "serving" not in app.text
 

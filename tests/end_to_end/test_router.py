@@ -177,6 +177,7 @@ def test_a_dyno_that_binds_nothing_is_late_and_is_left_alone(sandbox: Sandbox) -
     port = free_port()
     app = sandbox.start(f"web: {command}\n", "-p", str(port), "--boot-timeout", "100ms")
     app.until("Error R10 (Boot timeout)")
+    app.until("web is at")  # on a busy machine that comes later
     asked = subprocess.Popen(
         ["curl", "-s", f"http://127.0.0.1:{port}/"], stdout=subprocess.PIPE, text=True
     )

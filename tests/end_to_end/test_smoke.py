@@ -87,6 +87,73 @@ def test_when_time_runs_out_no_path_is_left_unsaid(sandbox: Sandbox) -> None:
     assert "FAIL GET /later  no answer in 0ms: not asked, the time had run out" in running.text
 
 
+@pytest.mark.parametrize(
+    ("env", "why"),
+    [
+        ({"CRASHY_WEB": "unbound", "CRASHY_WORKER": "ok"}, "not asked, the time had run out"),
+        ({"CRASHY_WEB": "fatal", "CRASHY_WORKER": "ok"}, "not asked, a dyno had failed"),
+        ({"CRASHY_WEB": "unbound", "CRASHY_WORKER": "fatal"}, "not asked, a dyno had failed"),
+    ],
+)
+def test_the_paths_that_nobody_came_to_ask_are_in_every_report(
+    sandbox: Sandbox, env: dict[str, str], why: str
+) -> None:
+    """A dyno was late, or had crashed: whoever counts test cases misses none."""
+    arguments = ["--timeout", "3s", "--path", "/", "--path", "/b", "--json", "--junit", "out.xml"]
+    shutil.copytree(EXAMPLES / "crashy", sandbox.root, dirs_exist_ok=True)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    running = sandbox.procman(
+        "smoke", *arguments, env={"PATH": path, **env}, stderr=subprocess.DEVNULL
+    )
+    assert running.finish() == 1
+    answers = json.loads(running.text)["answers"]
+    assert [(answer["path"], answer["reason"]) for answer in answers] == [("/", why), ("/b", why)]
+    suite = ET.fromstring((sandbox.root / "out.xml").read_text())
+    failed = [case.get("name") for case in suite if case.find("failure") is not None]
+    assert {"GET /", "GET /b"} <= set(failed)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_dyno_that_never_was_ready_is_not_ok_when_a_signal_ends_the_run(
+    sandbox: Sandbox, number: int
+) -> None:
+    """Nor are the paths that wait for it; the type that had done its work is."""
+    sandbox.write("procman.toml", "[types]\njob = { ready = 'log:never said' }\n")
+    sandbox.write("Procfile", "web: trap '' TERM INT; echo deaf; exec sleep 60\njob: true\n")
+    arguments = ["smoke", "--path", "/", "--junit", "out.xml"]
+    running = sandbox.procman(*arguments, env={"PROCMAN_STOP_TIMEOUT": "100ms"})
+    running.until("| deaf")
+    running.until("job.1 finished")
+    running.until("web is at")
+    running.send(number)
+    assert running.finish() == 1
+    assert "FAIL web.1  stopping: not ready yet" in running.text
+    assert "ok   job.1" in running.text
+    suite = ET.fromstring((sandbox.root / "out.xml").read_text())
+    failed = [case.get("name") for case in suite if case.find("failure") is not None]
+    assert failed == ["web.1", "GET /", "smoke"]
+
+
+def test_a_reader_that_goes_before_the_test_is_done_is_told_of_on_standard_error(
+    sandbox: Sandbox,
+) -> None:
+    """`| head -1`: status 1 has its line there, and its cause in the file."""
+    os.mkfifo(sandbox.root / "gate")
+    sandbox.write("Procfile", "job: cat gate; echo unread; exec sleep 60\n")
+    arguments = ["smoke", "--for", "60s", "--junit", "out.xml"]
+    running = sandbox.procman(*arguments, stderr=subprocess.PIPE)
+    running.until("started with pid")
+    assert running.process.stdout is not None
+    assert running.process.stderr is not None
+    running.process.stdout.close()
+    (sandbox.root / "gate").write_text("")
+    told = running.process.stderr.read().decode()
+    assert running.process.wait(PATIENCE) == 1
+    assert told == "procman: standard output was gone before the smoke test was done\n"
+    suite = ET.fromstring((sandbox.root / "out.xml").read_text())
+    assert [case.get("name") for case in suite] == ["job.1", "smoke"]
+
+
 def test_an_end_at_once_is_told_as_the_cause(sandbox: Sandbox) -> None:
     """A program that ends before anybody looks; web may not, and a type that is done may."""
     sandbox.write("Procfile", "web: true\n")

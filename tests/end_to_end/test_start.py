@@ -57,6 +57,41 @@ def test_statuses_are_those_of_a_shell(sandbox: Sandbox, command: str, status: i
     assert sandbox.start(f"a: {command}\n", "--restart", "never").finish() == status
 
 
+def test_a_second_sighup_does_not_kill(sandbox: Sandbox) -> None:
+    """Of a window that is closed one comes from the kernel and one from the shell."""
+    os.mkfifo(sandbox.root / "gate")
+    app = sandbox.start(
+        "a: trap 'echo asked; read x <gate; echo done; exit' TERM; echo ready;"
+        " while :; do sleep 0.1; done\n"
+    )
+    app.until("ready")
+    app.send(signal.SIGHUP)
+    app.until("asked")
+    app.send(signal.SIGHUP)
+    assert sandbox.procman("ps").finish() == 0  # it has been heard
+    (sandbox.root / "gate").write_text("go\n")
+    assert app.finish() == 129
+    assert app.lines("a.1")[-1] == "done"
+
+
+def test_nohup_holds(sandbox: Sandbox) -> None:
+    """Who starts it with SIGHUP ignored wants it ignored, by the dynos as well."""
+    sandbox.write("Procfile", "a: echo ready; exec sleep 60\n")
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        app = sandbox.procman("start")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    app.until("ready")
+    app.send(signal.SIGHUP)
+    for pid in app.survivors():
+        os.kill(pid, signal.SIGHUP)
+    assert sandbox.procman("ps").finish() == 0
+    app.send(signal.SIGTERM)
+    assert app.finish() == 143
+    assert "SIGHUP" not in app.text
+
+
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
@@ -343,7 +378,7 @@ def test_a_port_past_the_last_is_an_error_and_that_of_a_type_that_does_not_run_i
 
 def test_release_is_not_run_by_start_and_says_so(sandbox: Sandbox) -> None:
     """It belongs to a release."""
-    running = sandbox.start("release: echo migrated\nweb: echo up\n")
+    running = sandbox.start("release: echo migrated\nweb: echo up\n", "-p", "auto")
     assert running.finish() == 0
     assert "release type" in running.text
     assert "migrated" not in running.text

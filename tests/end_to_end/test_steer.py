@@ -160,6 +160,24 @@ def test_what_needs_a_running_app_says_so_with_status_3(
 # --- scale ---
 
 
+@pytest.mark.parametrize(
+    "command", [["ps"], ["scale", "a=2"], ["stop", "--wait"], ["wait", "--timeout", "10m"]]
+)
+def test_an_app_that_is_suspended_is_not_waited_for(sandbox: Sandbox, command: list[str]) -> None:
+    """By a Ctrl-Z, say. What was asked of it is not done later either."""
+    app = sandbox.start("a: exec sleep 60\n")
+    app.until("started with pid")
+    app.send(signal.SIGSTOP)
+    asked = sandbox.procman(*command)
+    assert asked.finish() == 1
+    assert f"procman, pid {app.process.pid}, is suspended" in asked.text
+    assert f"kill -CONT {app.process.pid}" in asked.text
+    app.send(signal.SIGCONT)
+    rows = sandbox.procman("ps")
+    assert rows.finish() == 0
+    assert rows.text.count(" up ") == 1
+
+
 def test_scale_without_arguments_prints_what_can_be_typed_back(sandbox: Sandbox) -> None:
     """The types at 0 as well."""
     started(sandbox, f"a: {SLEEP}\nb: {SLEEP}\nc: {SLEEP}\n", "-c", "b=2,c=0")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from tests.end_to_end.conftest import (
     marked,
     new_mark,
 )
+from tests.end_to_end.web import free_port
 
 MARK = new_mark()
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -108,7 +111,7 @@ def test_too_few_descriptors_are_told_before_anything_is_started(
     sandbox.write("Procfile", "a: echo begun; exec sleep 60\nb: exec sleep 60\n")
     done = in_a_shell(sandbox, f"ulimit -n {limit}; $PROCMAN start")
     assert done.returncode == 1
-    assert f"only {limit} files may be open at once, and this app needs 34" in done.stdout
+    assert f"only {limit} files may be open at once, and this app needs 35" in done.stdout
     assert "begun" not in done.stdout
     assert "Traceback" not in done.stdout
 
@@ -118,6 +121,36 @@ def test_as_many_as_it_asks_for_are_enough(sandbox: Sandbox) -> None:
     sandbox.write("Procfile", f"web: exec {sys.executable} -m http.server -b 127.0.0.1 $PORT\n")
     done = in_a_shell(sandbox, "ulimit -n 33; $PROCMAN start -D -p auto && $PROCMAN stop")
     assert (done.returncode, "Traceback" in done.stdout) == (0, False), done.stdout
+
+
+def test_more_dynos_than_fit_are_refused_before_any_is_started(sandbox: Sandbox) -> None:
+    sandbox.write("Procfile", "a: exec sleep 60\n")
+    done = in_a_shell(
+        sandbox,
+        "ulimit -n 64; $PROCMAN start -D >/dev/null && $PROCMAN scale a=40; $PROCMAN ps --json;"
+        " $PROCMAN stop",
+    )
+    assert "only 64 files may be open at once, and this app needs 111" in done.stdout
+    assert done.stdout.count('"dyno"') == 1
+    assert done.returncode == 0
+
+
+def test_a_crowd_that_takes_all_descriptors_keeps_nobody_from_asking_and_ending(
+    sandbox: Sandbox,
+) -> None:
+    server = f"exec {sys.executable} -m http.server -b 127.0.0.1 $PORT"
+    sandbox.write("Procfile", f"web: {server}\n")
+    port = free_port()
+    done = in_a_shell(sandbox, f"ulimit -n 50; $PROCMAN start -D -p {port}")
+    assert done.returncode == 0, done.stdout
+    with ExitStack() as stack:
+        for _ in range(60):
+            crowd = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            crowd.sendall(b"GET / HTTP/1.1\r\n")
+        for _ in range(3):
+            done = in_a_shell(sandbox, "$PROCMAN ps")
+            assert (done.returncode, "web.1" in done.stdout) == (0, True), done.stdout
+        assert in_a_shell(sandbox, "$PROCMAN stop --wait").returncode == 0
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")

@@ -46,13 +46,37 @@ def test_colour_can_be_refused(sandbox: Sandbox, env: dict[str, str], options: l
 
 def test_a_dynos_terminal_is_its_own_and_controls_it(sandbox: Sandbox) -> None:
     """Not the user's: a keystroke for procman is none for a dyno."""
-    sandbox.write("Procfile", "a: tty; echo ctty </dev/tty && echo mine=$(ps -o tty= -p $$)\n")
+    command = "sh -c 'tty; echo ctty </dev/tty && echo mine=$(ps -o tty= -p $$)'"
+    sandbox.write("Procfile", f"a: {command}\n")
     with at_keyboard(procman("start"), sandbox.root) as terminal:
         assert terminal.finish() == 0
         assert "ctty" in terminal.text
         name = re.search(r"\| \x1b\[0m/dev/(pts/\d+)", terminal.text)
         assert name is not None
         assert f"mine={name[1]}" in terminal.text
+
+
+def test_what_a_shell_leads_has_its_grace_on_a_terminal_as_well(sandbox: Sandbox) -> None:
+    """The shell dies of the SIGTERM at once; nobody is hung up by that."""
+    sandbox.write(
+        "server.py",
+        "import signal, sys, time\n"
+        "def end(*_):\n"
+        "    print('finishing', flush=True)\n"
+        "    time.sleep(0.3)\n"
+        "    print('finished', flush=True)\n"
+        "    sys.exit()\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "print('ready', sys.stdout.isatty(), flush=True)\n"
+        "while True:\n"
+        "    signal.pause()\n",
+    )
+    sandbox.write("Procfile", "a: cd . && python3 server.py\n")
+    with at_keyboard(procman("start"), sandbox.root) as terminal:
+        terminal.until("ready True")
+        terminal.press(CTRL_C)
+        assert terminal.finish() == 130
+        assert "finished" in terminal.text
 
 
 def test_what_would_wreck_the_screen_is_taken_out(sandbox: Sandbox) -> None:
@@ -251,4 +275,16 @@ def test_a_reader_that_does_not_read_neither_fills_memory_nor_prevents_the_end(
     running.send(signal.SIGTERM)
     running.send(signal.SIGINT)
     assert running.process.wait(PATIENCE) in (130, 143)
+    assert not running.survivors()
+
+
+@pytest.mark.parametrize("how", [["--wait"], ["--wait", "--now"]])
+def test_a_reader_that_does_not_read_does_not_hold_up_a_stop(
+    sandbox: Sandbox, how: list[str]
+) -> None:
+    """As after a Ctrl-S in the terminal of `start`."""
+    running = sandbox.start("a: exec seq 1 1000000000\n")
+    running.until("a.1     | 1\n")
+    assert sandbox.procman("stop", *how).finish() == 0
+    assert running.process.wait(PATIENCE) == 0
     assert not running.survivors()

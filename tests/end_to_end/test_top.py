@@ -105,6 +105,15 @@ def test_the_end_of_the_app_ends_it(sandbox: Sandbox, top: OpenTerminal) -> None
     assert "the app has ended" in screen.text.rpartition(BACK)[2]
 
 
+def test_it_does_not_wait_for_an_app_that_is_suspended(sandbox: Sandbox, top: OpenTerminal) -> None:
+    """The terminal is given back, with a word of what to do."""
+    screen = top()
+    screen.until("q quits")
+    sandbox.running[0].send(signal.SIGSTOP)
+    assert screen.finish() == 1
+    assert "is suspended" in screen.text.rpartition(BACK)[2]
+
+
 def test_it_needs_a_terminal(sandbox: Sandbox, top: OpenTerminal) -> None:
     """The hint says what does not."""
     piped = sandbox.procman("top")

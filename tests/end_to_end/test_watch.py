@@ -323,6 +323,20 @@ def test_a_restart_is_a_preboot_where_start_or_the_restart_says_so(sandbox: Sand
     site.stop()
 
 
+def test_the_last_exit_after_a_preboot_is_the_predecessors(sandbox: Sandbox) -> None:
+    """As after a plain restart; a new boot that did not come up is the last that ended, too."""
+    site = start(sandbox, watch="")
+    assert site.row()["exit_status"] is None
+    site.done("restart", "web", "--preboot", "--wait")
+    site.app.until("web.1 stopped, killed by SIGTERM")
+    assert (site.row()["boot"], site.row()["exit_status"]) == (2, 143)
+    assert "killed by SIGTERM" in site.done("ps")
+    sandbox.write("lib.py", "VERSION = (\n")
+    assert site.call("restart", "web", "--preboot", "--wait")[0] == 1
+    assert (site.row()["boot"], site.row()["exit_status"]) == (2, 1)
+    site.stop()
+
+
 def test_a_release_does_not_change_and_is_not_watched(sandbox: Sandbox) -> None:
     """The two together are refused, with what to do."""
     sandbox.write("Procfile", "web: true\n")

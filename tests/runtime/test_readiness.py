@@ -280,20 +280,26 @@ def test_a_line_makes_it_ready_whenever_it_was_written(ground: Ground) -> None:
     ground.hub.add(taps)
     process = ground.spawn("exec sleep 60")
 
-    def write(text: str, name: str = "db.1") -> None:
-        taps.write(Source(name), text.encode(), 0.0)
+    source, predecessor = Source("db.1"), Source("db.1")
+    others = {"web.1": Source("web.1"), "db.2": Source("db.2")}
+
+    def write(text: str, to: Source = source) -> None:
+        taps.write(to, text.encode(), 0.0)
 
     async def story() -> None:
+        for each in (*others.values(), source):
+            taps.begin(each)
         write("nothing\nready on x\n")
-        write("ready on 1\n", "web.1")
-        write("ready on 1\n", "db.2")
+        write("ready on 1\n", others["web.1"])
+        write("ready on 1\n", others["db.2"])
+        write("ready on 1\n", predecessor)
         waiting = asyncio.ensure_future(wait_until_ready(Log(), process, ground.boots))
         await asyncio.sleep(0)
         assert not waiting.done()
         write("more\n\x1b[32mready on 5432\x1b[0m\nand more\n")
         await waiting
         await wait_until_ready(Log(), process, ground.boots)
-        taps.begin("db.1")
+        taps.begin(source)
         waiting = asyncio.ensure_future(wait_until_ready(Log(), process, ground.boots))
         await asyncio.sleep(0)
         assert not waiting.done()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import socket
@@ -9,11 +10,12 @@ import subprocess
 import sys
 import tarfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from procman.core.slug import MAX_PACKED
+from procman.core.slug import MAX_PACKED, Metadata
 from procman.core.slug_rules import Rules
 from procman.errors import SlugError
 from procman.runtime.slugs.expand import digest_of, survey
@@ -98,6 +100,55 @@ def test_another_user_packs_the_same_bytes(tmp_path: Path) -> None:
     else:  # an ordinary user cannot give files away: in a namespace they are another's to see
         assert os.geteuid() == tree.stat().st_uid
     assert pack_to(tree, tmp_path / "2.tgz").digest == first.digest
+
+
+def write_slug(file: Path, data: bytes = b"a slug") -> None:
+    """A file, and beside it metadata that are true of it."""
+    file.write_bytes(data)
+    metadata = Metadata(hashlib.sha256(data).hexdigest(), len(data), "2026", "linux", {"web": "x"})
+    file.with_name(f"{file.name}.json").write_text(metadata.to_json())
+
+
+def test_a_slug_with_its_metadata_is_left_out_wherever_it_is(tmp_path: Path) -> None:
+    """By what they say, not by what they are called."""
+    tree = tmp_path / "tree"
+    (tree / "deep").mkdir(parents=True)
+    (tree / "Procfile").write_text("web: x\n")
+    for name in ("app.tgz", "deep/v1", ".hidden", "a.json", "grüße"):
+        write_slug(tree / name)
+    assert packed_names(tree, tmp_path) == ["", "Procfile", "deep"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda file, json: file.write_bytes(b"other!"),  # of the same size
+        lambda file, json: file.write_bytes(b"longer than it was"),
+        lambda file, json: json.write_text('{"name": "the app\'s own"}'),
+        lambda file, json: json.write_text('["data"]'),
+        lambda file, json: json.write_text("no JSON"),
+        lambda file, json: json.write_bytes(b"\xff"),
+        lambda file, json: json.write_text(json.read_text() + " " * 2**20),
+        lambda file, json: (json.unlink(), json.mkdir()),
+        lambda file, json: (json.rename(json.with_name("real")), json.symlink_to("real")),
+        lambda file, json: (file.rename(file.with_name("real")), file.symlink_to("real")),
+    ],
+)
+def test_what_only_looks_like_a_slug_with_its_metadata_is_packed(
+    tmp_path: Path, spoil: Callable[[Path, Path], object]
+) -> None:
+    """An app's own `data.json` beside `data` must never be missing."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    write_slug(tree / "data")
+    spoil(tree / "data", tree / "data.json")
+    assert {"data", "data.json"} <= set(packed_names(tree, tmp_path))
+
+
+def packed_names(tree: Path, directory: Path) -> list[str]:
+    file = directory / "packed.tgz"
+    pack_to(tree, file)
+    return [os.fsdecode(entry.path) for entry in survey(file).entries]
 
 
 def test_gnu_tar_reads_a_slug(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from procman.core.slug_rules import Rules
 from procman.runtime.releases.git import Commit, current_commit, export, find_commit
 from procman.runtime.slugs.build_step import Output
 from procman.runtime.slugs.buildpack import Compilation, compile_app, is_inline
-from procman.runtime.slugs.file import files_of, process_types_of
+from procman.runtime.slugs.file import files_of, procfile_of
 from procman.runtime.slugs.pack import pack, read_slugignore
 from procman.runtime.slugs.scratch import discard
 from procman.runtime.slugs.store import SlugStore, describe, stack
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from procman.core.procfile import Procfile
     from procman.runtime.slugs.pack import Packed, Progress
 
 
@@ -67,10 +68,17 @@ class Log:
         self._write(f" !     {text}\n")
 
 
-def build(store: SlugStore, order: Order, log: Log, progress: Progress | None = None) -> Metadata:
+def build(
+    store: SlugStore,
+    order: Order,
+    log: Log,
+    progress: Progress | None = None,
+    tell: Callable[[Procfile], object] | None = None,
+) -> Metadata:
     """Build a slug into the store; raises ProcmanError, and then there is no slug.
 
-    The trees it was made of are left to `SlugStore.sweep`, for the end of the command.
+    `tell` is given the Procfile, where there is one: it may have lines that declare nothing. The
+    trees it was made of are left to `SlugStore.sweep`, for the end of the command.
     """
     with store.claim("build-") as work, _discarded(store, work):
         commit, source, rules = _source(store.root, order, log, work)
@@ -89,7 +97,11 @@ def build(store: SlugStore, order: Order, log: Log, progress: Progress | None = 
             built = compile_app(source, rules, plan, log.text)
             source, rules = built.directory, Rules(conveniences=False)
             types, buildpack = dict(built.process_types), built.description
-        types = _discover(source, types, log)
+        log.heading("Discovering process types")
+        procfile = procfile_of(source)
+        types = _discovered(procfile, types, log)
+        if procfile is not None and tell is not None:
+            tell(procfile)
         log.heading("Compressing...")
         file = work / "slug.tgz"
         packed = _pack(source, file, rules, progress, order.limit)
@@ -140,10 +152,9 @@ def _paths_below(root: Path, files: Iterable[Path]) -> list[bytes]:
     return [os.fsencode(os.path.relpath(way, top)) for way in ways]
 
 
-def _discover(source: Path, defaults: Mapping[str, str], log: Log) -> dict[str, str]:
+def _discovered(procfile: Procfile | None, defaults: Mapping[str, str], log: Log) -> dict[str, str]:
     """The Procfile's, in its order, which ports are given in; then a buildpack's `defaults`."""
-    log.heading("Discovering process types")
-    types = process_types_of(source)
+    types = {} if procfile is None else procfile.commands
     said = f"Procfile declares types -> {', '.join(types)}" if types else "No Procfile"
     log.line(said)
     more = {name: command for name, command in defaults.items() if name not in types}

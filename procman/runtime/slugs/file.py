@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from procman.core.procfile import is_type_name
+from procman.core.procfile import Procfile, is_type_name, parse_procfile
 from procman.core.slug import Kind, Metadata, is_digest
 from procman.errors import SlugError
 from procman.runtime.slugs.expand import digest_of, expand, survey, verify
@@ -15,6 +15,8 @@ from procman.runtime.slugs.scratch import Claim, sweep
 from procman.runtime.slugs.store import SlugStore, describe, read_text, write_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from procman.runtime.slugs.expand import Survey
     from procman.runtime.slugs.pack import Progress
 
@@ -94,10 +96,13 @@ def files_of(file: Path) -> list[Path]:
     return [file, _beside(file)]
 
 
-def adopt(store: SlugStore, file: Path) -> Metadata:
+def adopt(
+    store: SlugStore, file: Path, tell: Callable[[Procfile], object] | None = None
+) -> Metadata:
     """Copy a slug from elsewhere into the store, once it is seen to be whole and safe.
 
-    Without metadata beside it, its process types are those of the Procfile in it.
+    Without metadata beside it, its process types are those of the Procfile in it, which `tell` is
+    given: it may have lines that declare nothing.
     """
     beside = metadata_beside(file)
     with store.claim("adopt-") as work:
@@ -114,31 +119,32 @@ def adopt(store: SlugStore, file: Path) -> Metadata:
             survey(copy, named=file)
             return store.add(copy, beside)
         # Not expanded for it: deleting a tree makes ext4's next expansion several times slower.
-        procfile = survey(copy, named=file).procfile
-        types = {} if procfile is None else parse_types(procfile)
+        data = survey(copy, named=file).procfile
+        procfile = None if data is None else valid_procfile(data)
+        if procfile is not None and tell is not None:
+            tell(procfile)
+        types = {} if procfile is None else procfile.commands
         digest, size = digest_of(copy)
         return store.add(copy, describe(digest, size, types))
 
 
-def process_types_of(tree: Path) -> dict[str, str]:
-    """The process types that the Procfile in `tree` declares; none without a Procfile."""
+def procfile_of(tree: Path) -> Procfile | None:
+    """The Procfile in `tree`, None without one; raises ProcmanError for one that is no use."""
     path = tree / "Procfile"
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        return {}
+        return None
     except OSError as problem:
         raise SlugError(f"cannot read Procfile: {problem.strerror}") from None
-    return parse_types(data)
+    return valid_procfile(data)
 
 
-def parse_types(data: bytes) -> dict[str, str]:
-    """The process types of a Procfile's text; raises InputError for one that is not valid."""
-    from procman.core.procfile import parse_procfile
-
+def valid_procfile(data: bytes) -> Procfile:
+    """A Procfile's text as a slug takes it; raises InputError for a fatal problem of it."""
     procfile = parse_procfile(data, "Procfile")
     procfile.require_valid()
-    return dict(procfile.commands)
+    return procfile
 
 
 def largest(contents: Survey, count: int) -> list[tuple[bytes, int]]:

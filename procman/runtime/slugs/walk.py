@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from procman.core.slug import MAX_DEPTH, Kind, shown
 from procman.core.slug_check import too_deep
 from procman.errors import SlugError
+from procman.runtime.slugs.written import written_slugs
 
 if TYPE_CHECKING:
     from procman.core.slug_rules import Rules
@@ -60,7 +61,10 @@ def unreadable(problem: OSError, path: bytes) -> SlugError:
 def _walk(root: bytes, at: bytes, rules: Rules | None, result: Walk) -> None:
     with os.scandir(os.path.join(root, at)) as entries:
         inside = sorted(entries, key=lambda entry: entry.name)
+    written = written_slugs(inside) if rules is not None else frozenset()
     for entry in inside:
+        if entry.name in written:
+            continue
         path = at + b"/" + entry.name if at else entry.name
         is_directory = entry.is_dir(follow_symlinks=False)
         if rules is not None and rules.excludes(path, is_directory=is_directory):
