@@ -81,13 +81,23 @@ def plan(
         ),
         front=_front(settings, _web_port(base, port_of)) if has_router else None,
         shared=_shared(settings, _web_port(base, port_of)) if shares else None,
-        idle_timeout=_or(settings.duration("idle_timeout"), IDLE_TIMEOUT),
+        idle_timeout=_idle_timeout(settings),
         json=json,
         pty=os.isatty(1) if pty is None else pty,
         quiet=frozenset(_words(settings, "quiet", _known_dynos, commands)),
         fail_fast=settings.flag("fail_fast"),
         preboot=settings.flag("preboot"),
     )
+
+
+def _idle_timeout(settings: Settings) -> float:
+    seconds = _or(settings.duration("idle_timeout"), IDLE_TIMEOUT)
+    if seconds == 0:
+        found = settings.find("idle_timeout")
+        assert found is not None
+        hint = "`--idle off` keeps it awake"
+        raise wrong_value(found[1], "must be more than nothing", hint=hint)
+    return seconds
 
 
 def process_types(

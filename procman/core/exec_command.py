@@ -15,7 +15,7 @@ _PLAIN = re.compile(r"([A-Za-z0-9_./][A-Za-z0-9_./-]*)(?: +[A-Za-z0-9_./:=,@%+${
 # What no shell would change: no variable, no quote, no pattern, no home directory.
 _LITERAL = re.compile(r"exec(?! +-)((?: +[A-Za-z0-9_./:=,@%+-]+)+)")
 
-_EXECUTED = re.compile(r"(?:^|[;&|\n])\s*exec\s+(.*)", re.DOTALL)
+_EXECUTED = re.compile(r"(?:^|[;&|\n])\s*(?:[A-Za-z_]\w*=\S*\s+)*exec\s+(.*)", re.DOTALL)
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _EXPANDED = re.compile(r"[$~`]")
 _NOT_FIRST = re.compile(r"-|\d*[<>]|&")  # `exec` would take an option; a redirection before words
@@ -71,7 +71,9 @@ def as_exec(command: str) -> str:
 
 
 def shell_stays(command: str) -> bool:
-    """Whether a shell goes on beside what the command runs: `cd app && server`, `a; b`."""
+    """Whether a shell goes on beside what the command runs: `cd app && server`, `a; b`. In doubt it
+    does.
+    """
     if as_exec(command) != command:
         return False
     executed = _EXECUTED.search(command)

@@ -12,7 +12,8 @@ from procman.core.fleet import ProcessType
 class Planned:
     """What a process of each type is, as far as one that runs would have to be another.
 
-    `ports` has the first dyno's of each type, `extra` the variables that its settings give it.
+    `ports` has the first dyno's of each type that may run, `extra` the variables that a type's
+    settings give it.
     """
 
     types: Mapping[str, ProcessType]
@@ -44,7 +45,9 @@ def compare(old: Planned, new: Planned) -> Difference:
     }
     # Each process is told the config vars, and the ports of all types; of a new type's port those
     # that run may stay ignorant.
-    of_all = old.config_vars != new.config_vars or any(old.ports[n] != new.ports[n] for n in both)
+    of_all = old.config_vars != new.config_vars or any(
+        old.ports.get(n) != new.ports.get(n) for n in both
+    )
     restart = tuple(name for name in both if of_all or _is_another(name, old, new))
     return Difference(restart, {**scale, **dict.fromkeys(gone, 0)}, gone)
 

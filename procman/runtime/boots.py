@@ -178,12 +178,15 @@ class Boots:
             process.copy.close()
 
     def _go_back(self, gone: Process) -> None:
-        """Where a predecessor stays, it is the dyno again, and the lines are its own."""
-        for other in self.by_pid.values():
-            if other.dyno == gone.dyno:
-                self.by_dyno[gone.dyno] = other
-                gone.source.cutter, gone.source.recent = other.source.cutter, other.source.recent
-                other.source = gone.source
+        """Where a predecessor stays, it is the dyno again, and the lines are its own. One that is
+        older still, and about to end, keeps what it has.
+        """
+        others = [process for process in self.by_pid.values() if process.dyno == gone.dyno]
+        if others:
+            other = max(others, key=lambda process: process.boot)
+            self.by_dyno[gone.dyno] = other
+            gone.source.cutter, gone.source.recent = other.source.cutter, other.source.recent
+            other.source = gone.source
 
     def is_running(self, process: Process) -> bool:
         """Whether it does something just now, as far as the platform tells."""

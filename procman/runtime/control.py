@@ -51,11 +51,11 @@ class Control:
                 yield begin
             finally:
                 close_door(path)
-                if self._spare is not None:
-                    os.close(self._spare)
                 for task in self._tasks:
                     task.cancel()
                 await asyncio.gather(*self._tasks, return_exceptions=True)
+                if self._spare is not None:
+                    os.close(self._spare)
 
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -76,39 +76,44 @@ class Control:
     def _accept_in_need(self, listener: socket.socket) -> socket.socket | None:
         """Out of descriptors: `stop` and `ps` are what one needs then. One at a time is served."""
         if self._spare is None:
-            self._hold_spare()
-        if self._spare is None:
             return None
         os.close(self._spare)
         self._spare = None
         try:
             return listener.accept()[0]
         except OSError:
+            self._hold_spare()
             return None
 
     def _hold_spare(self) -> None:
         try:
             self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
-            pass  # none is left; the next one who asks tries again
+            pass  # none is left; when the next one who asks has been served it is tried again
 
     async def _serve(self, connection: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
         with connection:
+            await self._converse(connection)
+        # At once, before the crowd that has taken all others takes this one.
+        if self._spare is None:
+            self._hold_spare()
+
+    async def _converse(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        try:
             try:
-                try:
-                    _require_same_user(connection)
-                    request = parse_request(await _read_line(connection))
-                    stream = self._streams.get(request.do)
-                    if stream is not None:
-                        await stream(request, connection)
-                        return
-                    answer = encode({"ok": True, **await self._desk.answer(request)})
-                except ProcmanError as error:
-                    answer = error_answer(error)
-                await loop.sock_sendall(connection, answer)
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # the asker went away
+                _require_same_user(connection)
+                request = parse_request(await _read_line(connection))
+                stream = self._streams.get(request.do)
+                if stream is not None:
+                    await stream(request, connection)
+                    return
+                answer = encode({"ok": True, **await self._desk.answer(request)})
+            except ProcmanError as error:
+                answer = error_answer(error)
+            await loop.sock_sendall(connection, answer)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the asker went away
 
 
 async def _read_line(connection: socket.socket) -> bytes:

@@ -97,6 +97,7 @@ def test_words_are_literal_where_no_shell_would_change_them(command: str, words:
         ("A=1 server --name='a; b'", False),
         ("exec server 2>&1", False),
         ("cd app && exec server", False),
+        ("cd app && A=1 B=x exec server", False),
         ("date; exec server 'a; b' > log 2>&1", False),
         ("cd app && server", True),
         ("one; two", True),

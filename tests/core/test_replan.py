@@ -27,6 +27,7 @@ ALL = ("web", "worker")
         (replace(OLD, config_vars={"A": "2"}), Difference(ALL, {}, ())),
         (replace(OLD, extra={}), Difference(("web",), {}, ())),
         (replace(OLD, ports={"web": 5000, "worker": 5200}), Difference(ALL, {}, ())),
+        (replace(OLD, ports={"web": 5000}), Difference(ALL, {}, ())),
         (replace(OLD, formation={"web": 1, "worker": 0}), Difference((), {"worker": 0}, ())),
         (
             replace(OLD, types={**OLD.types, "web": ProcessType("web", "serve")}),

@@ -367,6 +367,14 @@ def test_stopping_to_sleep_needs_somebody_who_holds_the_port(sandbox: Sandbox) -
 # --- a shared socket ---
 
 
+def test_no_time_at_all_to_fall_asleep_is_refused(sandbox: Sandbox) -> None:
+    """It would sleep before it has answered who woke it."""
+    running = sandbox.start("web: x\n", "--idle-timeout", "0")
+    assert running.finish() == 2
+    assert "--idle-timeout: must be more than nothing" in running.text
+    assert "`--idle off`" in running.text
+
+
 def test_dynos_share_a_socket_and_nobody_is_refused_across_restarts(sandbox: Sandbox) -> None:
     """gunicorn takes it over by LISTEN_FDS and LISTEN_PID; its own `-b` is not heeded then."""
     require("gunicorn")

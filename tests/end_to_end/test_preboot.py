@@ -13,7 +13,7 @@ from tests.end_to_end.web import Site, free_port
 # Writes what a request asks for, to the byte. A boot waits for the gate, where there is one, or
 # does not come up.
 SERVER = """
-import http.server, os, sys
+import http.server, os, signal, sys
 from urllib.parse import unquote
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -25,6 +25,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *arguments):
         pass
 
+def end(*_):
+    if os.path.exists("last"):
+        open("last").read()
+        os.write(1, b"last words\\n")
+    os._exit(0)
+
+signal.signal(signal.SIGTERM, end)
 if os.path.exists("broken"):
     sys.exit(3)
 if os.path.exists("gate"):
@@ -61,6 +68,23 @@ def test_a_line_that_was_begun_before_preboots_that_failed_is_whole(sandbox: San
     restart_in_vain(site)
     site.get("/three%0A")
     site.app.until("one,two,three\n")
+    site.stop()
+
+
+def test_lines_of_three_boots_are_each_their_own(sandbox: Sandbox) -> None:
+    """The first one ends, the second one stays, the third one does not come up."""
+    site = start(sandbox)
+    last = sandbox.root / "last"
+    os.mkfifo(last)
+    site.get("/first,")
+    site.done("restart", "web", "--wait")
+    site.get("/second,")
+    restart_in_vain(site)
+    last.write_text("go\n")
+    last.unlink()
+    site.app.until("first,last words\n")
+    site.get("/done%0A")
+    site.app.until("second,done\n")
     site.stop()
 
 

@@ -150,6 +150,8 @@ def test_a_crowd_that_takes_all_descriptors_keeps_nobody_from_asking_and_ending(
         for _ in range(3):
             done = in_a_shell(sandbox, "$PROCMAN ps")
             assert (done.returncode, "web.1" in done.stdout) == (0, True), done.stdout
+            for _ in range(4):  # who would take what has become free
+                stack.enter_context(socket.create_connection(("127.0.0.1", port)))
         assert in_a_shell(sandbox, "$PROCMAN stop --wait").returncode == 0
 
 

@@ -214,6 +214,28 @@ def test_a_dyno_that_writes_what_is_watched_is_not_restarted_for_it(tmp_path: Pa
     run(story)
 
 
+def test_nobody_waits_for_what_is_known_to_be_written_by_the_app(tmp_path: Path) -> None:
+    """The first time it may be a save; from then on requests go on, until it is one."""
+
+    async def story() -> None:
+        async with app(tmp_path) as made:
+            with (tmp_path / "out.csv").open("a", encoding="ascii") as file:
+                made.pids = {"web.1": [os.getpid()]}
+                for number in range(3):
+                    made.decided.clear()
+                    file.write("line\n")
+                    file.flush()
+                    await made.redeploys.noticed.get()
+                    assert made.redeploys.is_undecided is (number == 0)
+                    await made.decided.wait()
+            made.write("out.csv", "by hand")
+            assert (await made.decision()).types == ("web",)
+            made.write("out.csv", "by hand again")
+            assert "out.csv" not in made.redeploys._vain
+
+    run(story)
+
+
 def test_a_file_written_at_every_boot_is_not_looped(tmp_path: Path) -> None:
     """Three boots, then it is left alone, and a person's save goes on as ever."""
 

@@ -88,6 +88,25 @@ async def test_an_answer_after_interim_ones_is_not_cut_off_while_it_comes() -> N
 
 
 @jumping_story
+async def test_an_upgrade_after_interim_answers_is_not_cut_off() -> None:
+    async def upgrades(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n")
+        writer.write(b"Connection: upgrade\r\n\r\n")
+        await asyncio.sleep(100)
+        writer.write(b"still there")
+
+    async with dyno(upgrades) as one, routed(one, request_timeout=30.0) as it:
+        reader, writer = await it.connect()
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n")
+        assert b" 103 " in await read_head(reader)
+        assert b" 101 " in await read_head(reader)
+        assert await reader.readexactly(11) == b"still there"
+        writer.close()
+
+
+@jumping_story
 async def test_the_time_runs_from_when_the_dyno_has_the_whole_request() -> None:
     """However long the client takes to send it."""
 

@@ -298,6 +298,47 @@ def test_env_and_procfile_are_told_as_such_wherever_they_lie(tmp_path: Path) -> 
     run(story)
 
 
+def test_links_are_followed_to_the_files_that_always_count(tmp_path: Path) -> None:
+    """`.env` in a shared directory, the Procfile by way of a link; also when a link is changed."""
+    root = tmp_path / "app"
+    make(root, "real/Procfile")
+    make(tmp_path, "shared/env", "shared/other")
+    (root / ".env").symlink_to("../shared/env")
+    (root / "link").symlink_to("real")
+    always = {".env": Subject.CONFIG, "link/Procfile": Subject.PROCFILE}
+
+    async def story() -> None:
+        async with watching(root, always) as it:
+            it.write("real/Procfile", "web: true")
+            it.write("../shared/env", "A=1")
+            told = await it.until(f"{tmp_path}/shared/env")
+            assert told["real/Procfile"] is Subject.PROCFILE
+            assert told[f"{tmp_path}/shared/env"] is Subject.CONFIG
+            (root / "new").symlink_to("../shared/other")
+            os.replace(root / "new", root / ".env")
+            await it.until(".env")
+            it.write("../shared/other", "A=2")
+            told = await it.until(f"{tmp_path}/shared/other")
+            assert told[f"{tmp_path}/shared/other"] is Subject.CONFIG
+
+    run(story)
+
+
+def test_a_file_that_becomes_a_directory_at_once_is_watched(tmp_path: Path) -> None:
+    make(tmp_path, "module")
+
+    async def story() -> None:
+        async with watching(tmp_path) as it:
+            (tmp_path / "module").unlink()
+            (tmp_path / "module").mkdir()
+            it.write("module/a.py", "1")
+            await it.seen()
+            it.write("module/a.py", "2")
+            assert await it.seen() == {"module/a.py": Subject.CODE}
+
+    run(story)
+
+
 def test_a_changed_gitignore_changes_what_is_watched_and_is_no_change_itself(
     tmp_path: Path,
 ) -> None:

@@ -332,6 +332,7 @@ class Exchange:
 
     def _join(self, connection: DynoConnection, early: bytes) -> None:
         """From here on bytes, not messages."""
+        self.quiet_alarm()  # set again by an interim answer before the last
         self._become_endless()
         client = self.client
         connection.exchange = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from procman.core.fleet import WEB
 from procman.core.moving import movable, newest
 from procman.core.replan import Difference, Planned, compare
 from procman.core.watch_rules import Subject, TypeGlobs, summary
-from procman.errors import ProcmanError
+from procman.errors import InputError, ProcmanError
 from procman.runtime.takeover import forget, take_over
 from procman.runtime.tree import tree
 from procman.runtime.watch.redeploys import Decision, Redeploys
@@ -195,7 +195,10 @@ def _as_it_runs(new: App, old: App) -> App:
 
 
 def _planned(app: App) -> Planned:
-    ports = {name: app.port_of(name, 1) for name in app.types}
+    ports: dict[str, int] = {}
+    for name in app.types:
+        with suppress(InputError):  # past the last port: it does not run
+            ports[name] = app.port_of(name, 1)
     return Planned(app.types, app.formation, app.config_vars, app.extra, ports)
 
 

@@ -66,6 +66,7 @@ class Redeploys:
         self._contents = Contents()
         self._self_writing = SelfWriting()
         self._subjects: dict[str, Subject] = {}
+        self._vain: set[str] = set()  # what nothing was redeployed for when it changed last
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_judging = False
@@ -97,13 +98,15 @@ class Redeploys:
     @property
     def is_undecided(self) -> bool:
         """Whether something was saved and it is not decided yet what to redeploy for it: what a
-        process answers now may be old. A file that is put off, for who writes it, is no save.
+        process answers now may be old. What a dyno writes itself, and nothing is restarted for, is
+        no save.
 
         Asked for each request; takes 1 µs when nothing happens.
         """
         match self._debounce.phase:
             case Phase.GATHERING | Phase.AGAIN:
-                waits = not self._self_writing.has_put_off(self._debounce.waiting)
+                saved = (path for path in self._debounce.waiting if path not in self._vain)
+                waits = not self._self_writing.has_put_off(saved)
             case Phase.RESTING | Phase.REDEPLOYING:
                 waits = self._is_judging
         return waits or self._watcher.has_news()
@@ -202,8 +205,10 @@ class Redeploys:
         subjects = {path: self._subjects.pop(path, Subject.CODE) for path in paths}
         types = self._affected(subjects, verdict.spared)
         others = frozenset(subjects.values()) - {Subject.CODE}
+        is_vain = not types and not others
+        self._vain = self._vain | {*paths} if is_vain else self._vain - {*paths}
         self._is_judging = False
-        if types or others:
+        if not is_vain:
             self._decide(Decision(paths, types, frozenset(subjects.values())))
             self._decided()
         else:

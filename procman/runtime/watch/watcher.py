@@ -79,7 +79,9 @@ class Watcher:
         self._deliver = deliver
         self._limited = limited
         self._told = told
-        self._always = {self._named(path): subject for path, subject in always.items()}
+        self._named_always = {self._named(path): subject for path, subject in always.items()}
+        self._always = dict(self._named_always)  # and where their links lead
+        self._follow_links()
         self._ours = {self._named(path) for path in ours}
         self._lock = threading.RLock()
         self._rules = load_rules(self.root, self._always)
@@ -148,7 +150,7 @@ class Watcher:
             if not _is_in(event.directory, self.root):
                 directory = event.directory
             path = f"{directory}/{event.name}" if directory else event.name
-            if path in self._waiting:
+            if path in self._waiting and not event.is_directory:
                 return  # on its way already: a file is read when its time comes
             if directory not in self._counting:
                 if path in self._always and not event.is_directory:
@@ -211,6 +213,11 @@ class Watcher:
             self._watch(directory)
         self._for_always = wanted
 
+    def _follow_links(self) -> None:
+        """A `.env` that is a link into another directory is changed there."""
+        for path, subject in self._named_always.items():
+            self._always.setdefault(self._named(os.path.realpath(self.absolute(path))), subject)
+
     def _read_rules_again(self) -> None:
         """An ignore file changed: watch what counts now, and nothing else."""
         before = self._counting
@@ -256,8 +263,11 @@ class Watcher:
             self._eyes.remove(place)
 
     def _named(self, path: str) -> str:
-        """Relative to the app when it is in it, else absolute; `` for the app itself."""
-        place = os.path.normpath(os.path.join(self.root, path))
+        """Relative to the app when it is in it, else absolute; `` for the app itself. By no link:
+        of what is behind one, nothing would be heard.
+        """
+        directory, name = os.path.split(os.path.normpath(os.path.join(self.root, path)))
+        place = os.path.join(os.path.realpath(directory), name)
         return place[len(self.root) + 1 :] if _is_in(place, self.root) else place
 
     # To the loop.
@@ -270,6 +280,9 @@ class Watcher:
         """One call into the loop for all that comes before it gets there."""
         is_first = not self._waiting
         self._waiting.update(subjects)
+        if not self._named_always.keys().isdisjoint(subjects):
+            self._follow_links()
+            self._watch_always()
         if is_first and self._waiting:
             self._call(self._flush)
 
