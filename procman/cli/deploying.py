@@ -80,9 +80,16 @@ def build_slug(store: SlugStore, order: Order) -> Metadata:
 
 
 def release_slug(
-    inputs: Inputs, slug_in: Callable[[SlugStore], Metadata], message: str | None = None
+    inputs: Inputs,
+    slug_in: Callable[[SlugStore], Metadata],
+    message: str | None = None,
+    *,
+    newest: int | None = None,
 ) -> None:
-    """Release the slug that `slug_in` gives of a store; raises ProcmanError when it is not live."""
+    """Release the slug that `slug_in` gives of a store; raises ProcmanError when it is not live.
+
+    It is none when there is a release after the `newest` meanwhile.
+    """
     with deploying(inputs) as deploy:
         slug = slug_in(deploy.store)
         if not set(slug.process_types) - {RELEASE}:
@@ -90,7 +97,7 @@ def release_slug(
                 "the slug has no process types: there would be nothing to run",
                 hint="a Procfile has lines such as `web: python app.py`",
             )
-        made = deploy.deploy(slug, config_vars_of(inputs), message)
+        made = deploy.deploy(slug, config_vars_of(inputs), message, newest=newest)
     click.echo(f"Deploying {name_of(inputs.root)}... done, {made.name}")
 
 

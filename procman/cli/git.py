@@ -68,12 +68,18 @@ def receive(ctx: click.Context, /, **options: object) -> int:
 def _deploy(command_line: Mapping[str, object], commit: str) -> None:
     from procman.cli.deploying import build_slug, order_of, read_app, release_slug
     from procman.runtime.releases.git_remote import repository_of
+    from procman.runtime.releases.ledger import Ledger
+    from procman.runtime.slugs.store import SlugStore
 
     inputs = read_app(command_line)
+    # git compares the branch with what it was only when we are done: of two pushes at once the
+    # second would be refused when it is live.
+    newest = len(Ledger(SlugStore(inputs.root)).read())
     release_slug(
         inputs,
         lambda store: build_slug(
             store,
             order_of(inputs, commit, repository=repository_of(store)),
         ),
+        newest=newest,
     )

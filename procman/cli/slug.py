@@ -157,15 +157,22 @@ def list_slugs(ctx: click.Context, /, as_json: bool, **options: object) -> None:
 def prune(ctx: click.Context, /, keep: int, **options: object) -> None:
     """Delete the slugs that the last releases do not need, and list them.
 
-    Kept as well are the newest slug and those that dynos run from.
+    Kept as well are the newest slug, those that dynos run from, and that of the running release,
+    from which they boot.
     """
-    from procman.core.release import kept_slugs
+    from procman.cli.released import running_release
+    from procman.core.release import find, kept_slugs
     from procman.runtime.releases.ledger import Ledger
     from procman.runtime.slugs.overlay import Copies
     from procman.runtime.slugs.store import SlugStore, summary
 
-    store = SlugStore(app_root(ctx, options))
-    kept = kept_slugs(Ledger(store).read(), keep) | {one.id for one in store.all()[:1]}
+    root = app_root(ctx, options)
+    store = SlugStore(root)
+    releases = Ledger(store).read()
+    kept = kept_slugs(releases, keep) | {one.id for one in store.all()[:1]}
+    running = running_release(root)
+    if running is not None and (slug := find(releases, running).slug) is not None:
+        kept |= {slug}
     for one in store.prune(kept):
         click.echo(f"deleted {summary(one)}")
     Copies(store).sweep()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, TypeGuard, assert_never
 
 from procman.core.slug import is_digest
 from procman.errors import InputError, ProcmanError
@@ -240,7 +240,9 @@ def _record(facts: dict[str, object]) -> Record | None:
     status = SETTLED.get(str(facts.get("status")))
     if not isinstance(version, int) or not isinstance(at, str) or status is None:
         return None
-    return Settled(version, status, at, reason) if isinstance(reason, str | None) else None
+    if reason is not None and not _is_text(reason):
+        return None
+    return Settled(version, status, at, reason)
 
 
 def _release(facts: dict[str, object]) -> Release | None:
@@ -252,7 +254,7 @@ def _release(facts: dict[str, object]) -> Release | None:
         return None
     if slug is not None and not is_digest(slug):
         return None
-    if not isinstance(description, str) or not isinstance(created_at, str):
+    if not _is_text(description) or not _is_text(created_at):
         return None
     if process_types is None or config_vars is None:
         return None
@@ -260,6 +262,21 @@ def _release(facts: dict[str, object]) -> Release | None:
 
 
 def _texts(value: object) -> dict[str, str] | None:
-    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+    """Commands or config vars, which programs are given: the kernel takes no NUL."""
+    if not isinstance(value, dict):
         return None
-    return {str(name): str(text) for name, text in value.items()}
+    for name, text in value.items():
+        if not (_is_text(name) and _is_text(text)) or "\0" in name + text:
+            return None
+    return value
+
+
+def _is_text(value: object) -> TypeGuard[str]:
+    """Whether it stands for bytes: UTF-8, or others that were read by way of surrogateescape."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -7,6 +7,7 @@ Its id is the SHA-256 of the file. Paths are bytes, because the kernel's are.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ MAX_ENTRIES = 1_000_000  # a tree of node_modules has 300,000; a bomb of empty f
 MAX_PATH = 4096 - 256  # Linux's PATH_MAX, less room for where the tree is expanded
 MAX_NAME = 255  # NAME_MAX
 MAX_DEPTH = 400  # directories; rmtree and our own walks go down by recursion, of 1000 at most
+SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, which JSON can write and UTF-8 not
+UNFIT_FOR_COMMANDS = re.compile("[\0\n\r\ud800-\udfff]")  # as of no Procfile's entry
 
 
 class Kind(Enum):
@@ -65,6 +68,21 @@ class Metadata:
         """As Heroku writes it."""
         return f"SHA256:{self.id}"
 
+    def problem(self) -> str | None:
+        """Why it could not be kept, shown or run: from elsewhere, any text may be in it."""
+        for name, command in self.process_types.items():
+            if UNFIT_FOR_COMMANDS.search(command):
+                return f"the command of {name!r} has a character that no Procfile's can have"
+        others = (self.created_at, self.stack, *self.process_types)
+        optional = (
+            self.commit,
+            self.commit_description,
+            self.buildpack_provided_description,
+        )
+        if any(SURROGATE.search(text) for text in (*others, *filter(None, optional))):
+            return "it has a lone surrogate, which is no character"
+        return None
+
     def to_json(self) -> str:
         """One JSON object, with `checksum`, ending in a newline."""
         facts = {
@@ -95,7 +113,7 @@ class Metadata:
             raise SlugError(f"{path}: not a slug's metadata: no checksum or no size")
         if not isinstance(types, dict) or not all(isinstance(v, str) for v in types.values()):
             raise SlugError(f"{path}: not a slug's metadata: no process_types")
-        return cls(
+        metadata = cls(
             id=digest_of_checksum(checksum, path=path),
             size=size,
             created_at=str(facts.get("created_at") or ""),
@@ -107,6 +125,9 @@ class Metadata:
                 facts.get("buildpack_provided_description")
             ),
         )
+        if (unfit := metadata.problem()) is not None:
+            raise SlugError(f"{path}: not a slug's metadata: {unfit}")
+        return metadata
 
 
 def digest_of_checksum(checksum: str, *, path: str) -> str:

@@ -59,7 +59,7 @@ class Boots:
             return None
         try:
             process = spawn(dyno, boot, command, self.guardian)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # what no exec takes, a NUL say, is a ValueError
             self._say_why_not(dyno, error)
             if command.copy is not None:
                 command.copy.close()
@@ -86,8 +86,8 @@ class Boots:
             for process in self.by_pid.values():
                 process.is_followed = not escaped
 
-    def _say_why_not(self, dyno: str, error: OSError | ProcmanError) -> None:
-        reason = error.strerror if isinstance(error, OSError) else error.message
+    def _say_why_not(self, dyno: str, error: Exception) -> None:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
         self.hub.say(f"cannot be started: {reason}", dyno)
 
     def announce(self, process: Process) -> None:

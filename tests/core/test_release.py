@@ -141,7 +141,8 @@ def test_a_release_is_settled_once() -> None:
         fold([released(2)])
 
 
-texts = st.dictionaries(st.text(max_size=5), st.text(max_size=20), max_size=3)
+no_nul = st.characters(exclude_characters="\0", exclude_categories=["Cs"])
+texts = st.dictionaries(st.text(no_nul, max_size=5), st.text(no_nul, max_size=20), max_size=3)
 
 
 @st.composite
@@ -207,6 +208,12 @@ def test_a_record_of_a_later_procman_is_no_torn_line() -> None:
         b'{"settled": 1, "status": "failed"}',
         encode(released(1)).strip().replace(slug(1).encode(), b"../../x"),
         encode(released(1)).strip().replace(b'"N": "1"', b'"N": 1'),
+        encode(released(1, process_types={"web": "a\0b"})).strip(),
+        encode(released(1, process_types={"web": "\ud800"})).strip(),
+        encode(released(1, config_vars={"N": "\0"})).strip(),
+        encode(released(1, config_vars={"\0": "1"})).strip(),
+        encode(released(1, description="\ud800")).strip(),
+        encode(Settled(1, Status.FAILED, AT, "\ud800")).strip(),
     ],
 )
 def test_garbage_in_the_middle_is_an_error_that_names_the_line_and_tells_no_secret(
@@ -217,6 +224,14 @@ def test_garbage_in_the_middle_is_an_error_that_names_the_line_and_tells_no_secr
     with pytest.raises(InputError, match=r"^releases:2: ") as error:
         decode(secret + line + b"\n" + encode(released(2)), path="releases")
     assert SECRET not in str(error.value)
+
+
+def test_bytes_that_are_no_utf8_are_read_back_from_the_ledger() -> None:
+    """A config var or a message may be of any, which surrogateescape stands for."""
+    release = released(
+        1, Status.PENDING, description="caf\udce9", config_vars={"NAME": "caf\udce9"}
+    )
+    assert decode(encode(release), path="x")[0] == [release]
 
 
 def test_a_release_is_one_line_whatever_is_said_of_it() -> None:

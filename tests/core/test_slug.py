@@ -62,6 +62,18 @@ def test_metadata_are_read_back_as_they_were_written() -> None:
         '{"checksum": "SHA256:../../etc/passwd", "size": 1, "process_types": {}}',
         f'{{"checksum": "SHA256:{DIGEST}", "process_types": {{}}}}',
         f'{{"checksum": "SHA256:{DIGEST}", "size": 1, "process_types": {{"web": 1}}}}',
+        *(
+            f'{{"checksum": "SHA256:{DIGEST}", "size": 1, {rest}}}'
+            for rest in (
+                r'"process_types": {"web": "a\u0000b"}',
+                r'"process_types": {"web": "a\nb"}',
+                r'"process_types": {"web": "a\rb"}',
+                r'"process_types": {"web": "\ud800"}',
+                r'"process_types": {"web\udfff": "a"}',
+                r'"process_types": {}, "commit_description": "\udcff"',
+                r'"process_types": {}, "stack": "\udcff"',
+            )
+        ),
     ],
 )
 def test_what_is_no_metadata_is_an_error_that_names_the_file(text: str) -> None:

@@ -111,6 +111,41 @@ def test_too_many_entries_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         judge(*(file(b"./app/%d" % n) for n in range(4)))
 
 
+def test_directories_that_names_imply_are_entries_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few members of deep paths would make hundreds of directories each."""
+    monkeypatch.setattr(slug_check, "MAX_ENTRIES", 5)
+    judge(file(b"./app/a/b/c/f"), file(b"./app/a/b/c/g"))
+    judge(file(b"./app/a/b/c/f"), *(directory(b"./app/a" + b"/b" * n) for n in range(2)))
+    with pytest.raises(SlugError, match="more than 5 entries"):
+        judge(file(b"./app/a/b/c/f"), file(b"./app/a/c/f"))
+
+
+def test_links_that_are_long_to_follow_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few KB of them could hold up whoever looks into the slug for as long as they like."""
+    monkeypatch.setattr(slug_check, "MAX_STEPS", 1000)
+    chain = [link(b"./app/%d" % n, b"a/../" * 10 + b"%d" % (n + 1)) for n in range(10)]
+    judge(*chain[5:])
+    with pytest.raises(SlugError, match="more than 1000 steps"):
+        judge(*chain)
+
+
+def test_empty_names_are_steps_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are walked over, and there can be thousands of them."""
+    monkeypatch.setattr(slug_check, "MAX_STEPS", 1000)
+    with pytest.raises(SlugError, match="more than 1000 steps"):
+        judge(link(b"./app/l", b"a" + b"/" * 1000 + b"b"))
+
+
+def test_the_links_of_a_large_app_are_followed() -> None:
+    """Of its packages' programs, and of packages that are kept elsewhere."""
+    packages = [b"./app/node_modules/%d" % n for n in range(50_000)]
+    stored = [link(name, b"../.store/%s/package" % name[-5:]) for name in packages]
+    programs = [
+        link(b"./app/node_modules/.bin/%d" % n, b"../%d/bin/cli.js" % n) for n in range(50_000)
+    ]
+    assert len(judge(*stored, *programs)) == 100_000
+
+
 HARMLESS = {
     "the root": [directory(b"./"), directory(b"./app/")],
     "no leading dot": [file(b"app/x")],

@@ -8,14 +8,16 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import Sandbox
+from tests.end_to_end.conftest import PATIENCE, Sandbox
 from tests.end_to_end.release_app import PROCFILE, WEB, ReleaseApp, release_app
-from tests.end_to_end.web import Load
+from tests.end_to_end.web import Load, Site, free_port
 
 
 @pytest.fixture
@@ -116,6 +118,59 @@ def test_types_come_and_go_with_a_release(app: ReleaseApp) -> None:
     site.stop()
 
 
+# Has its port until it has ended, which takes it a moment.
+HOLDER = """
+import os, signal, socket, sys, time
+
+def end(*_):
+    time.sleep(0.5)
+    sys.exit()
+
+signal.signal(signal.SIGTERM, end)
+server = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
+print("bound", flush=True)
+while True:
+    signal.pause()
+"""
+
+
+def test_a_type_that_is_renamed_gets_the_port_when_the_old_one_has_ended(app: ReleaseApp) -> None:
+    """There and back."""
+    app.sandbox.write("holder.py", HOLDER)
+    holder = f"exec {sys.executable} holder.py"
+    app.sandbox.write("Procfile", f"web: {WEB}\napi: {holder}\n")
+    app.commit(100)
+    app.done("deploy")
+    site = app.start()
+    site.app.until("bound")
+    app.sandbox.write("Procfile", f"web: {WEB}\nbackend: {holder}\n")
+    app.commit(101)
+    app.done("deploy")
+    shown = json.loads(site.done("ps", "--json"))
+    assert [(one["dyno"], one["restarts"]) for one in shown["dynos"]][1] == ("backend.1", 0)
+    app.done("rollback")
+    shown = json.loads(site.done("ps", "--json"))
+    assert [(one["dyno"], one["restarts"]) for one in shown["dynos"]][1] == ("api.1", 0)
+    site.stop()
+
+
+def test_what_a_running_release_boots_from_is_not_pruned(app: ReleaseApp) -> None:
+    """Though just now none of its dynos runs."""
+    for version in (101, 102, 103):
+        app.commit(version)
+        app.done("deploy")
+    port = free_port()
+    running = app.sandbox.procman("start", "--release", "v1", "-p", str(port))
+    running.until("web is at")
+    site = Site(app.sandbox, running, port)
+    site.done("wait")
+    site.done("stop", "--wait", "web", "worker")
+    assert "deleted" in app.done("slug", "prune", "--keep", "1")
+    site.done("restart", "web", "--wait")
+    assert site.get() == (200, "101 top-secret")
+    site.stop()
+
+
 def test_one_that_was_stopped_by_hand_stays_down_and_is_not_called_up(app: ReleaseApp) -> None:
     """Neither by the deploy nor in what it says."""
     app.done("deploy")
@@ -198,6 +253,28 @@ def test_a_push_deploys_or_is_refused_with_the_reason(app: ReleaseApp) -> None:
     assert app.git("push", "procman", "main").returncode == 0
     assert site.get() == (200, "104 top-secret")
     site.stop()
+
+
+def test_of_two_pushes_at_once_the_second_is_not_live_when_git_refuses_it(
+    app: ReleaseApp, tmp_path: Path
+) -> None:
+    """What is pushed while another push is built would be lost from the branch."""
+    app.done("git", "init")
+    assert app.git("push", "procman", "main").returncode == 0
+    compile_it = f"echo built; read line <{tmp_path}/gate"
+    for name, what in (("detect", "echo slow"), ("compile", compile_it)):
+        app.sandbox.write(f"bin/{name}", f"#!/bin/sh\n{what}\n").chmod(0o755)
+    os.mkfifo(tmp_path / "gate")
+    app.commit(101)
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(app.git, "push", "procman", "main")
+        with open(tmp_path / "gate", "w", encoding="ascii") as gate:
+            app.done("deploy", "--slug", json.loads(app.done("slug", "list", "--json"))[0]["id"])
+            gate.write("go\n")
+        refused = slow.result(PATIENCE)
+    assert refused.returncode == 1
+    assert "Push rejected: v2 was made meanwhile" in refused.stderr
+    assert len(releases(app)) == 2
 
 
 # --- slugs ---

@@ -17,7 +17,7 @@ from procman.errors import SlugError
 from procman.runtime.slugs import scratch
 from procman.runtime.slugs.build import Log, Order, build
 from procman.runtime.slugs.expand import verify
-from procman.runtime.slugs.file import adopt, extract, metadata_beside, write_out
+from procman.runtime.slugs.file import adopt, extract, look_into, metadata_beside, write_out
 from procman.runtime.slugs.scratch import TRASH, Claim, claimed, discard, remove_tree, sweep
 from procman.runtime.slugs.store import SlugStore
 
@@ -178,6 +178,91 @@ def test_a_slug_with_a_type_that_no_procfile_could_have_is_not_taken_in(tmp_path
     write_out(store, slug, tmp_path / "a.tgz")
     with pytest.raises(SlugError, match="no name of a process type"):
         adopt(SlugStore(tmp_path / "one/lib"), tmp_path / "a.tgz")
+
+
+@pytest.mark.parametrize("said", [b"\xff\xfe", b'{"id": "\xff"}', b"\0"])
+def test_metadata_of_any_bytes_are_told_to_be_none(tmp_path: Path, said: bytes) -> None:
+    """Before anything else is read, and by the name of their file."""
+    store = make_app(tmp_path / "one")
+    file = tmp_path / "a.tgz"
+    write_out(store, build_one(store), file)
+    beside = tmp_path / "a.tgz.json"
+    beside.write_bytes(said)
+    for read in (look_into, lambda file: adopt(store, file)):
+        with pytest.raises(SlugError, match=f"^{beside}: not a slug's metadata"):
+            read(file)
+
+
+def test_a_directory_in_the_place_of_metadata_is_told(tmp_path: Path) -> None:
+    """In the system's words."""
+    (tmp_path / "a.tgz.json").mkdir()
+    with pytest.raises(SlugError, match="Is a directory"):
+        metadata_beside(tmp_path / "a.tgz")
+
+
+@pytest.mark.parametrize("command", ["\ud800", "a\0b"])
+def test_a_slug_whose_metadata_could_not_be_read_again_is_not_kept(
+    tmp_path: Path, command: str
+) -> None:
+    """It would be in the way of all the others; nothing of it is left in the store."""
+    store = make_app(tmp_path)
+    slug = build_one(store)
+    work = tmp_path / "slug.tgz"
+    work.write_bytes(b"another")
+    with pytest.raises(SlugError, match="cannot keep the slug: the command of 'web'"):
+        store.add(work, replace(slug, id="0" * 64, process_types={"web": command}))
+    assert work.exists()
+    assert sorted(os.listdir(store.slugs)) == [f"{slug.id}.json", f"{slug.id}.tgz"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_slug_is_written_through_a_link(tmp_path: Path, there: bool) -> None:
+    """To a file or to nothing yet; its metadata are found by either name."""
+    store = make_app(tmp_path / "one")
+    slug = build_one(store)
+    (tmp_path / "out").mkdir()
+    target, named = tmp_path / "out/v1.tgz", tmp_path / "latest.tgz"
+    if there:
+        target.write_bytes(b"old")
+    named.symlink_to("out/v1.tgz")
+    write_out(store, slug, named)
+    assert named.is_symlink()
+    verify(target, slug.id)
+    assert metadata_beside(target) == metadata_beside(named) == slug
+    assert sorted(os.listdir(tmp_path)) == ["latest.tgz", "one", "out"]
+
+
+@pytest.mark.parametrize("what", ["fifo", "directory", "pipe"])
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_is_no_file_is_not_replaced_by_a_slug(tmp_path: Path, what: str, linked: bool) -> None:
+    """It stays what it is; a buildpack has not even begun."""
+    store = make_app(tmp_path / "one")
+    slug = build_one(store)
+    (tmp_path / "out").mkdir()
+    place = tmp_path / "out/x"
+    reader, writer = os.pipe()
+    try:
+        match what:
+            case "fifo":
+                os.mkfifo(place)
+            case "directory":
+                place.mkdir()
+            case _:
+                place = Path(f"/dev/fd/{writer}")
+        if linked:
+            (tmp_path / "out/link").symlink_to(place)
+            place = tmp_path / "out/link"
+        before = sorted(os.listdir(tmp_path / "out"))
+        with pytest.raises(SlugError, match=f"^{place} is no file"):
+            write_out(store, slug, place)
+        said: list[str] = []
+        with pytest.raises(SlugError, match=f"^{place} is no file"):
+            build(store, Order(output=place), Log(said.append))
+        assert said == []
+        assert sorted(os.listdir(tmp_path / "out")) == before
+    finally:
+        os.close(reader)
+        os.close(writer)
 
 
 def test_a_failed_build_leaves_no_slug_and_no_rest(tmp_path: Path) -> None:

@@ -40,10 +40,21 @@ class Deploy:
     limit: float = RELEASE_LIMIT
 
     def deploy(
-        self, slug: Metadata, config_vars: Mapping[str, str], description: str | None = None
+        self,
+        slug: Metadata,
+        config_vars: Mapping[str, str],
+        description: str | None = None,
+        *,
+        newest: int | None = None,
     ) -> Release:
-        """Release `slug`; returns when it is live, raises ProcmanError when it is not."""
+        """Release `slug`; returns when it is live, raises ProcmanError when it is not, or when
+        there is a release after the `newest` that was known.
+        """
         with Ledger(self.store).writing() as writer:
+            if newest is not None and len(writer.releases) > newest:
+                raise ProcmanError(
+                    f"{writer.releases[-1].name} was made meanwhile", hint="fetch, and push again"
+                )
             release = draft(
                 writer.releases,
                 slug=slug.id,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -70,7 +70,7 @@ class Mover:
                 await loop.sock_sendall(connection, encode(answer))
                 await _until_gone(connection)
                 await asyncio.to_thread(self._require_live, name)
-            except (ProcmanError, OSError) as error:
+            except Exception as error:  # whatever it is, the app is to run as before
                 problem = error if isinstance(error, ProcmanError) else ProcmanError(str(error))
                 self._hub.say(f"{name} is not live: {problem}")
                 await self._move_back(old, quantities)
@@ -111,7 +111,9 @@ class Mover:
             raise ProcmanError("its deploy was interrupted")
 
     async def _move_to(self, new: App) -> None:
-        """Web first; only once it is up, the others stop. What is new is scaled as at a start."""
+        """Web first; only once it is up, the others stop, and first of them what is no more: its
+        ports may be those of what is new, which is scaled as at a start.
+        """
         before = self._blueprint.app
         added = {n: new.formation.get(n, 0) for n in new.types if n not in before.types}
         gone = [name for name in before.types if name not in new.types]
@@ -121,17 +123,22 @@ class Mover:
         numbers = newest(self._fleet, web)
         await self._wait(numbers, self._fleet.preboot(web, self._supervisor.now))
         others = [name for name in others if name.rpartition(".")[0] in new.types]
+        await self._let_go(gone)
         numbers = newest(self._fleet, others)
-        changes = {**dict.fromkeys(gone, 0), **added}
         effects = self._fleet.restart(others, self._supervisor.now)
-        effects += self._fleet.scale(changes, self._supervisor.now)
+        effects += self._fleet.scale(added, self._supervisor.now)
         fresh = {f"{name}.{n + 1}": 0 for name, count in added.items() for n in range(count)}
         await self._wait({**numbers, **fresh}, effects)
+
+    async def _let_go(self, gone: Collection[str]) -> None:
+        """Of types that are no more, until their last process has ended."""
+        scaled = self._fleet.scale(dict.fromkeys(gone, 0), self._supervisor.now)
+        self._supervisor.perform(scaled)
         await forget(self._supervisor, self._blueprint, gone)
 
     async def _move_back(self, old: App, quantities: Mapping[str, int]) -> None:
         """Bring back what has moved; whether it comes up is its own affair, as ever."""
-        if self._fleet.is_ending:
+        if self._is_ending():
             return
         tried = self._blueprint.app
         take_over(self._supervisor, self._blueprint, old)
@@ -139,16 +146,21 @@ class Mover:
         effects = call_off(self._fleet, now)
         web, others = self._elsewhere(old)
         gone = [name for name in tried.types if name not in old.types]
-        changes = {name: quantities.get(name, 0) for name in {**old.types, **dict.fromkeys(gone)}}
-        changes = {n: q for n, q in changes.items() if q != self._fleet.formation.get(n, 0)}
         others = [name for name in others if name.rpartition(".")[0] in old.types]
         numbers = newest(self._fleet, [*web, *others])
-        effects += self._fleet.preboot(web, now)
-        effects += self._fleet.restart(others, now)
-        effects += self._fleet.scale(changes, now)
+        self._supervisor.perform(effects + self._fleet.preboot(web, now))
+        await self._let_go(gone)
+        if self._is_ending():
+            return
+        changes = {name: quantities.get(name, 0) for name in old.types}
+        changes = {n: q for n, q in changes.items() if q != self._fleet.formation.get(n, 0)}
+        now = self._supervisor.now
+        effects = self._fleet.restart(others, now) + self._fleet.scale(changes, now)
         with suppress(ProcmanError):
             await self._wait(numbers, effects)
-        await forget(self._supervisor, self._blueprint, gone)
+
+    def _is_ending(self) -> bool:
+        return self._fleet.is_ending
 
     async def _bring_back(self, kept: App) -> None:
         """Web dynos whose old release did not come up beside the new one, for want of room on the

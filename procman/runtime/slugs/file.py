@@ -12,7 +12,7 @@ from procman.core.slug import Kind, Metadata, is_digest
 from procman.errors import SlugError
 from procman.runtime.slugs.expand import digest_of, expand, survey, verify
 from procman.runtime.slugs.scratch import Claim, sweep
-from procman.runtime.slugs.store import SlugStore, describe, read_text, write_whole
+from procman.runtime.slugs.store import SlugStore, describe, read_metadata, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,10 +34,15 @@ def find(store: SlugStore, name: str) -> Path:
 
 
 def metadata_beside(file: Path) -> Metadata | None:
-    """What is said of a slug in `FILE.json`, in the store `DIGEST.json`; None for no such file."""
-    path = file.with_suffix(".json") if is_digest(file.stem) else _beside(file)
-    text = read_text(path)
-    return None if text is None else Metadata.from_json(text, path=str(path))
+    """What is said of a slug in `FILE.json`, in the store `DIGEST.json`; None for no such file.
+
+    Of a symbolic link it may be beside the file that this leads to, where `write_out` leaves it.
+    """
+    for one in (file, _followed(file)):
+        path = one.with_suffix(".json") if is_digest(one.stem) else _beside(one)
+        if (metadata := read_metadata(path)) is not None:
+            return metadata
+    return None
 
 
 def look_into(file: Path) -> tuple[Metadata, Survey]:
@@ -77,8 +82,12 @@ def extract(file: Path, directory: Path, progress: Progress | None = None) -> in
 
 
 def write_out(store: SlugStore, slug: Metadata, file: Path) -> None:
-    """Copy a slug of the store to `file` and its metadata beside it, whole or not at all."""
-    target = _in_a_directory(file)
+    """Copy a slug of the store to `file` and its metadata beside it, whole or not at all.
+
+    A symbolic link stays one: what it leads to is written. Raises SlugError, and writes nothing,
+    where there is something that is no file.
+    """
+    target = _in_a_directory(_writable(file))
     prefix = f".{target.name}.procman-"
     sweep(target.parent, prefix)
     with Claim(target.parent, prefix) as work:
@@ -92,8 +101,12 @@ def write_out(store: SlugStore, slug: Metadata, file: Path) -> None:
 
 
 def files_of(file: Path) -> list[Path]:
-    """What `write_out` writes: the slug, and its metadata."""
-    return [file, _beside(file)]
+    """What `write_out` writes: the slug, by its name and where that leads to, and its metadata.
+
+    Raises SlugError, as that does, so that a build fails before it begins.
+    """
+    target = _writable(file)
+    return [file, target, _beside(target)]
 
 
 def adopt(
@@ -159,6 +172,18 @@ def _in_a_directory(path: Path) -> Path:
     if not target.parent.is_dir():
         raise SlugError(f"{path.parent}: no such directory")
     return target
+
+
+def _writable(file: Path) -> Path:
+    """Where `file` leads to; a device or a pipe there would be replaced by a file, not written."""
+    target = _followed(file)
+    if file.exists() and not target.is_file():  # of /dev/stdout's pipe there is not even a name
+        raise SlugError(f"{file} is no file, and a slug can only be written to one")
+    return target
+
+
+def _followed(file: Path) -> Path:
+    return Path(os.path.realpath(file)) if file.is_symlink() else file
 
 
 def _beside(file: Path) -> Path:

@@ -90,6 +90,8 @@ class SlugStore:
         The bytes of a slug that is there already stay; what is said of it is replaced.
         """
         target = self.path_of(metadata.id)
+        if (unfit := metadata.problem()) is not None:  # no slug here could be listed any more
+            raise SlugError(f"cannot keep the slug: {unfit}")
         try:
             _flush(file)
             with self.locked():
@@ -195,9 +197,7 @@ class SlugStore:
         return [name for name in names if is_digest(name) and self.path_of(name).exists()]
 
     def _read(self, digest: str) -> Metadata | None:
-        path = self._metadata_path(digest)
-        text = read_text(path)
-        return None if text is None else Metadata.from_json(text, path=str(path))
+        return read_metadata(self._metadata_path(digest))
 
 
 def describe(
@@ -277,3 +277,14 @@ def read_text(path: Path) -> str | None:
         return path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def read_metadata(path: Path) -> Metadata | None:
+    """What a file says of a slug, None when there is none; raises SlugError for anything else."""
+    try:
+        text = read_text(path)
+    except UnicodeDecodeError:
+        raise SlugError(f"{path}: not a slug's metadata: it is not UTF-8") from None
+    except OSError as problem:
+        raise SlugError(f"cannot read {path}: {problem.strerror}") from None
+    return None if text is None else Metadata.from_json(text, path=str(path))
