@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -284,6 +285,26 @@ def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 
 # --- claims ----------------------------------------------------------------------------------
+
+
+def test_a_directory_that_is_swept_before_it_is_claimed_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another command's sweep finds it in the moment in which it is nobody's yet."""
+    make = tempfile.mkdtemp
+    swept: list[Path] = []
+
+    def make_and_sweep(prefix: str, dir: Path) -> str:  # as mkdtemp calls it
+        made = make(prefix=prefix, dir=dir)
+        if not swept:
+            swept.extend(sweep(dir))
+        return made
+
+    monkeypatch.setattr(tempfile, "mkdtemp", make_and_sweep)
+    with Claim(tmp_path / "claims", "web.1-") as claim:
+        assert len(swept) == 1
+        assert claim.is_dir()
+        assert claimed(tmp_path / "claims") == [claim]
 
 
 def test_a_sweep_takes_what_nobody_claims(tmp_path: Path) -> None:

@@ -152,9 +152,12 @@ def remove_tree(path: Path) -> None:
 def _claim(parent: Path, prefix: str) -> tuple[Path, int]:
     while True:
         path = tempfile.mkdtemp(prefix=prefix, dir=parent)
-        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        # A sweep may have it before each of the next two lines, and then it is gone.
+        try:
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
         fcntl.flock(lock, fcntl.LOCK_EX)
-        # A sweep may have had it between the two lines above, and then it is gone.
         try:
             if os.stat(path).st_ino == os.fstat(lock).st_ino:
                 return Path(path), lock
