@@ -8,12 +8,13 @@ import socket
 import struct
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from procman.core.wire import LONGEST, Request, encode, error_answer, parse_request
 from procman.errors import ProcmanError, ProtocolError
 from procman.runtime.door import close_door
+from procman.runtime.reserve import Spare
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,7 +34,7 @@ class Control:
         self._desk = desk
         self._streams = streams
         self._tasks: set[asyncio.Task[None]] = set()
-        self._spare: int | None = None  # a descriptor for who asks when all others are used up
+        self._spare = Spare()  # for who asks when all other descriptors are used up
 
     @asynccontextmanager
     async def serving(self, door: socket.socket, path: str) -> AsyncIterator[Callable[[], None]]:
@@ -54,8 +55,7 @@ class Control:
                 for task in self._tasks:
                     task.cancel()
                 await asyncio.gather(*self._tasks, return_exceptions=True)
-                if self._spare is not None:
-                    os.close(self._spare)
+                self._spare.release()
 
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -75,10 +75,8 @@ class Control:
 
     def _accept_in_need(self, listener: socket.socket) -> socket.socket | None:
         """Out of descriptors: `stop` and `ps` are what one needs then. One at a time is served."""
-        if self._spare is None:
+        if not self._spare.release():
             return None
-        os.close(self._spare)
-        self._spare = None
         try:
             return listener.accept()[0]
         except OSError:
@@ -86,17 +84,14 @@ class Control:
             return None
 
     def _hold_spare(self) -> None:
-        try:
-            self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            pass  # none is left; when the next one who asks has been served it is tried again
+        with suppress(OSError):  # none is left: tried again when the next one has been served
+            self._spare.hold()
 
     async def _serve(self, connection: socket.socket) -> None:
         with connection:
             await self._converse(connection)
         # At once, before the crowd that has taken all others takes this one.
-        if self._spare is None:
-            self._hold_spare()
+        self._hold_spare()
 
     async def _converse(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()

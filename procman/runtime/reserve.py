@@ -1,4 +1,4 @@
-"""A descriptor held back: processes are still found and ended when all others are used up.
+"""Descriptors held back: what matters most still works when all others are used up.
 
 A crowd of connections may use up what we may have open. Then new ones are refused and no dyno can
 be started, which passes; an exit that is not seen, or a process that is not found, would not.
@@ -9,18 +9,38 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 Found = TypeVar("Found")
 
-_held: int | None = None
+
+class Spare:
+    """A descriptor that is open for nothing but its place."""
+
+    def __init__(self) -> None:
+        self._descriptor: int | None = None
+
+    def hold(self) -> None:
+        """Hold one, unless one is held. Raises OSError when none is left."""
+        if self._descriptor is None:
+            self._descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+    def release(self) -> bool:
+        """Whether there is a place now that there was not before."""
+        if self._descriptor is None:
+            return False
+        os.close(self._descriptor)
+        self._descriptor = None
+        return True
+
+
+_spare = Spare()
 
 
 def hold_one_back() -> None:
     """From now on."""
-    global _held
-    if _held is None:
-        _held = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    _spare.hold()
 
 
 def list_directory(path: str) -> list[str]:
@@ -45,18 +65,13 @@ def _read(path: str) -> bytes:
 
 
 def _look(look: Callable[[], Found]) -> Found:
-    global _held
     try:
         return look()
     except OSError as error:
-        if error.errno not in (errno.EMFILE, errno.ENFILE) or _held is None:
+        if error.errno not in (errno.EMFILE, errno.ENFILE) or not _spare.release():
             raise
-    os.close(_held)
-    _held = None
     try:
         return look()
     finally:
-        try:
-            hold_one_back()
-        except OSError:
-            pass  # somebody was quicker: the next look does without
+        with suppress(OSError):  # somebody was quicker: the next look does without
+            _spare.hold()

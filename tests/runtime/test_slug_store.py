@@ -257,8 +257,9 @@ def test_what_is_no_file_is_not_replaced_by_a_slug(tmp_path: Path, what: str, li
         with pytest.raises(SlugError, match=f"^{place} is no file"):
             write_out(store, slug, place)
         said: list[str] = []
-        with pytest.raises(SlugError, match=f"^{place} is no file"):
-            build(store, Order(output=place), Log(said.append))
+        for ref in (None, "HEAD"):  # seen before git is asked
+            with pytest.raises(SlugError, match=f"^{place} is no file"):
+                build(store, Order(ref, output=place), Log(said.append))
         assert said == []
         assert sorted(os.listdir(tmp_path / "out")) == before
     finally:

@@ -132,8 +132,8 @@ def _discarded(store: SlugStore, work: Path) -> Iterator[None]:
 
 def _source(root: Path, order: Order, log: Log, work: Path) -> tuple[Commit | None, Path, Rules]:
     secrets = _paths_below(root, order.env_files)
+    outputs = [] if order.output is None else files_of(order.output)
     if order.git is None:
-        outputs = [] if order.output is None else files_of(order.output)
         never = [*secrets, *_paths_below(root, outputs)]
         return current_commit(root), root, Rules(read_slugignore(os.fsencode(root)), never=never)
     repository = order.repository if order.repository is not None else root
