@@ -33,7 +33,12 @@ class Spread:
 
 def unwind_on_sigterm() -> None:
     """End the contestants too when somebody ends the benchmark: SIGTERM unwinds as Ctrl-C does."""
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+
+    def unwind(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # a second one would leave contestants behind
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, unwind)
 
 
 def spread(samples: Sequence[float]) -> Spread:
