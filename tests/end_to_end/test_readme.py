@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import pytest
 from procman.core.codes import Code
 from procman.core.settings import TYPE_KEYS
 from tests.end_to_end.conftest import PATIENCE, Sandbox, clean_environment, marked
+from tests.end_to_end.web import free_port
 from tests.readme_tables import filled
 
 README = Path(__file__).parents[2] / "README.md"
@@ -57,10 +57,7 @@ def matches(expected: list[str], printed: list[str]) -> bool:
 @pytest.fixture
 def base_port() -> int:
     """A port that is free now, in 5000's place."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return free_port()
 
 
 def test_the_tour_is_as_it_is_told(sandbox: Sandbox, base_port: int) -> None:

@@ -25,6 +25,7 @@ from procman.runtime.shared_socket import SharedSocket, handed_argv, with_socket
 from procman.runtime.sock_diag import LISTEN, Endings, SockDiag
 from procman.runtime.supervisor import Supervisor
 from procman.runtime.vigil import Vigil
+from tests.end_to_end.web import free_port
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's tables are Linux's")
 PATIENCE = 60.0
@@ -166,9 +167,7 @@ while True:
 @contextmanager
 def serving() -> Iterator[Ground]:
     """A dyno that listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     ground = Ground(f"exec {sys.executable} -c '{SERVER}'", port)
     yield ground
     for process in tuple(ground.boots.by_pid.values()):
@@ -302,9 +301,7 @@ def test_a_process_is_handed_the_socket_as_its_descriptor_3_by_its_own_pid(pty: 
 
 def test_the_shared_socket_is_refused_when_closed_and_opened_when_needed() -> None:
     """On the same port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     shared = SharedSocket("127.0.0.1", port)
     assert not shared.is_open
     for _ in range(2):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from procman.runtime import drawn_port
 from procman.runtime.blueprint import free_ports
-from procman.runtime.drawn_port import draw_port
+from procman.runtime.drawn_port import LOWEST, draw_port
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has abstract names")
 DRAW = """
@@ -30,12 +33,14 @@ def test_what_is_drawn_is_drawn_by_nobody_else_until_it_is_forgotten() -> None:
         assert other.stdout is not None
         theirs = list(map(int, other.stdout.readline().split()))
         assert len(set(theirs)) == 200
-        assert {drawn_port._note(port) for port in theirs} == {None}
+        for port in theirs:
+            with pytest.raises(OSError, match="in use"):
+                drawn_port._note(port)
         assert not {draw_port().number for _ in range(200)} & set(theirs)
         other.kill()
-    notes = [drawn_port._note(port) for port in theirs]
-    assert None not in notes
-    for note in filter(None, notes):
+    for port in theirs:
+        note = drawn_port._note(port)
+        assert note is not None
         note.close()
 
 
@@ -48,7 +53,45 @@ def test_each_dyno_keeps_the_port_that_it_has_drawn() -> None:
 
 
 @needs_linux
+def test_what_is_drawn_is_given_to_nobody_who_asks_the_kernel_for_any_port() -> None:
+    """Or a test's server, or a connection's near end, would listen where a dyno is expected."""
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    if first <= LOWEST + 1000:
+        pytest.skip("the kernel's range leaves no room below")
+    drawn = [draw_port().number for _ in range(200)]
+    assert not [port for port in drawn if first <= port <= last]
+    assert min(drawn) >= LOWEST
+
+
+@pytest.mark.parametrize("is_free", [True, False])
+def test_what_is_in_use_is_not_drawn(monkeypatch: pytest.MonkeyPatch, is_free: bool) -> None:
+    """The kernel's own are what is left when all below them are."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        held = draw_port()
+        free = draw_port().number
+        candidates = [taken.getsockname()[1], held.number, *([free] if is_free else [])]
+        monkeypatch.setattr(drawn_port, "_below_the_kernels", lambda: candidates)
+        number = draw_port().number
+        assert (number == free) if is_free else (number not in [0, *candidates])
+
+
+@pytest.mark.parametrize("text", ["", "x y", "1024 65535"])
+def test_a_kernel_that_tells_nothing_or_takes_all_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """IANA's dynamic ports are taken for a range that is not told."""
+    (tmp_path / "range").write_text(text)
+    monkeypatch.setattr(drawn_port, "_RANGE", str(tmp_path / "range"))
+    assert len(drawn_port._below_the_kernels()) == (0 if text[-1:] == "5" else 49152 - LOWEST)
+    assert LOWEST <= draw_port().number < 65536
+
+
+@needs_linux
 def test_squatted_names_cost_no_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """A port is then as good as it was without a note."""
-    monkeypatch.setattr(drawn_port, "_note", lambda port: None)
+
+    def squatted(port: int) -> None:
+        raise OSError(errno.EADDRINUSE, "squatted")
+
+    monkeypatch.setattr(drawn_port, "_note", squatted)
     assert 0 < draw_port().number < 65536
