@@ -72,7 +72,9 @@ class Supervisor:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        # Not the default: Python writes an error to stderr for a signal whose handler is taken away
+        # in the moment that it comes.
+        signal.signal(signal.SIGCHLD, _nobody_asks)
         if self._timer is not None:
             self._timer.cancel()
         self._sleepers.close()
@@ -300,3 +302,7 @@ class Supervisor:
         if is_due and bedtime and self.keeps_awake(bedtime[1], lately=True) is not None:
             self.fleet.quiet_since = self.now
         self.perform(self.fleet.tick(self.now))
+
+
+def _nobody_asks(_number: int, _frame: FrameType | None) -> None:
+    """What ends now is no dyno's."""

@@ -392,3 +392,18 @@ def test_nothing_outlives_the_supervisor() -> None:
 
     with pytest.raises(Hang):
         run(story())
+
+
+def test_a_child_that_ends_after_the_supervisor_is_asked_of_nobody() -> None:
+    """A handler stays: Python complains of a signal that comes as its handler is taken away.
+
+    That moment is too short to be made to come in a test.
+    """
+
+    async def story() -> None:
+        async with app("web"):
+            pass
+
+    run(story())
+    assert callable(signal.getsignal(signal.SIGCHLD))
+    signal.raise_signal(signal.SIGCHLD)  # the loop is closed: whoever called it would fail
