@@ -32,6 +32,7 @@ import uvloop
 
 from benchmarks.measure import unwind_on_sigterm
 from procman.core.routing import Backend, Outlook, Waiting
+from procman.runtime.bind import listen
 from procman.runtime.router import Router
 
 PACKAGES = {"wrk": "wrk", "cc": "gcc", "nginx": "nginx", "haproxy": "haproxy", "caddy": "caddy"}
@@ -202,7 +203,7 @@ class Awake:
 
 async def serve(port: int, backend: int) -> None:
     """The contestant: the router as the supervisor runs it."""
-    router = Router(Awake(), "127.0.0.1", port)
+    router = Router(Awake(), listen("127.0.0.1", port, "the router"))
     await router.start()
     router.add(Backend("web.1", 1, "127.0.0.1", backend))
     await asyncio.Event().wait()

@@ -96,8 +96,8 @@ def start(app: App, companion: Companion | None = None) -> int:
             hint="`procman ps` shows it, `procman stop` stops it",
         )
     try:
-        _require_free_ports(app)
-        return _Run(app, home, companion).run()
+        with _taken_ports(app) as sockets:
+            return _Run(app, home, companion, sockets).run()
     finally:
         home.remove() if app.is_aside else home.release()
 
@@ -113,29 +113,46 @@ def _require_descriptors(dynos: int) -> None:
         )
 
 
-def _require_free_ports(app: App) -> None:
-    """Only the router and web dynos are sure to listen; a worker's taken port may not matter."""
+@contextmanager
+def _taken_ports(app: App) -> Iterator[Sequence[socket.socket]]:
+    """What the router listens on, before a dyno can: one that does not heed $PORT may want it.
+
+    Only the router and web dynos are sure to listen; a worker's taken port may not matter.
+    """
     if not app.formation.get(WEB) and app.front is None:
+        yield ()
         return
-    from procman.runtime.busy import require_free_port
+    from procman.runtime.bind import close_all, listen, require_free_port
 
     if app.front is not None:
-        require_free_port(app.front.host, app.front.port, "the router")
+        sockets = listen(app.front.host, app.front.port, "the router")
+        try:
+            yield sockets
+        finally:
+            close_all(sockets)
         return
     if app.shared is not None:
         require_free_port(app.shared.host, app.shared.port, "the web dynos")
-        return
-    for number in range(1, app.formation[WEB] + 1):
-        require_free_port("127.0.0.1", app.port_of(WEB, number), f"{WEB}.{number}")
+    else:
+        for number in range(1, app.formation[WEB] + 1):
+            require_free_port("127.0.0.1", app.port_of(WEB, number), f"{WEB}.{number}")
+    yield ()
 
 
 class _Run:
     """The parts of one run, put together."""
 
-    def __init__(self, app: App, home: Home, companion: Companion | None) -> None:
+    def __init__(
+        self,
+        app: App,
+        home: Home,
+        companion: Companion | None,
+        sockets: Sequence[socket.socket],
+    ) -> None:
         self._app = app
         self._home = home
         self._companion = companion
+        self._sockets = sockets
         self._cookie = os.urandom(16).hex()
         self._hub = LogHub(time.time)
         self._screen = Screen(app.screen, app.look, json=app.json)
@@ -261,13 +278,10 @@ class _Run:
         from procman.runtime.supervisor import Supervisor
 
         loop = asyncio.get_running_loop()
-        async with Supervisor(self._fleet, boots, self._hub) as supervisor:
+        terminals = Terminals(boots, self._blueprint.measure_window)
+        async with terminals.following(), Supervisor(self._fleet, boots, self._hub) as supervisor:
             for fact in refused:
                 supervisor.report(fact)
-            # For the window, and so that asyncio's loop wakes for every signal, as uvloop's does.
-            terminals = Terminals(boots, self._blueprint.measure_window)
-            loop.add_signal_handler(signal.SIGWINCH, terminals.resize_others)
-            terminals.resize_others()  # it may have changed since they were spawned
             self._screen.listen(
                 supervisor.intake.pause,
                 lambda: _call(loop, supervisor.intake.resume),
@@ -294,7 +308,9 @@ class _Run:
             control = Control(desk, streams)
             async with (
                 control.serving(door, self._home.socket_path) as answer,
-                fronted(supervisor, self._blueprint, self._hub, self._last_lines) as web,
+                fronted(
+                    supervisor, self._blueprint, self._hub, self._last_lines, self._sockets
+                ) as web,
                 self._following(supervisor, web),
             ):
                 answer()  # who is told that web is up may ask the router, which listens now

@@ -12,8 +12,8 @@ import os
 import signal
 import socket
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
 from procman.core.attach import Began, Ended, Frame, Left, Missed, Output, encode_frame
@@ -50,6 +50,22 @@ class Terminals:
         for process in self._boots.by_pid.values():
             if process.is_pty and process.dyno not in self._lines:
                 _fit(process, window)
+
+    @asynccontextmanager
+    async def following(self) -> AsyncIterator[None]:
+        """Heed the window's changes, and those before. asyncio's loop, which has a handler now,
+        wakes for every signal, as uvloop's does.
+
+        The handler goes before the loop does: asyncio's would close the descriptor that signals are
+        written to, and Python complain of the next one.
+        """
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGWINCH, self.resize_others)
+        self.resize_others()
+        try:
+            yield
+        finally:
+            loop.remove_signal_handler(signal.SIGWINCH)
 
     @contextmanager
     def joined(self, dyno: str, line: _Line) -> Iterator[None]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from procman.core.fleet import WEB
 
 if TYPE_CHECKING:
+    import socket
+
     from procman.runtime.blueprint import Blueprint
     from procman.runtime.last_lines import LastLines
     from procman.runtime.loghub import LogHub
@@ -18,9 +20,13 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def fronted(
-    supervisor: Supervisor, blueprint: Blueprint, hub: LogHub, last_lines: LastLines
+    supervisor: Supervisor,
+    blueprint: Blueprint,
+    hub: LogHub,
+    last_lines: LastLines,
+    sockets: Sequence[socket.socket],
 ) -> AsyncIterator[Web | None]:
-    """The router, where there is one. Raises InputError when its port was taken meanwhile."""
+    """The router, where there is one; it accepts from `sockets`."""
     if blueprint.app.front is None:
         if WEB not in blueprint.app.types:
             yield None
@@ -36,7 +42,7 @@ async def fronted(
         return
     from procman.runtime.web import Web
 
-    web = Web(supervisor, hub, last_lines, blueprint.app.front)
+    web = Web(supervisor, hub, last_lines, blueprint.app.front, sockets)
     await web.router.start()
     hub.say(f"web is at {blueprint.describe(supervisor.fleet.formation)['url']}")
     supervisor.meet(web)

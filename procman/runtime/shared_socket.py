@@ -11,9 +11,8 @@ import socket
 from collections.abc import Mapping
 
 from procman.core.exec_command import as_exec
+from procman.runtime.bind import BACKLOG
 from procman.runtime.process import HANDED_ON, SHELL
-
-BACKLOG = 1024
 
 
 class SharedSocket:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Sequence
+
 from procman.core.fleet import WEB
 from procman.core.outlook import outlook
 from procman.core.routing import Backend, Outlook, Stats
@@ -20,15 +23,19 @@ class Web:
     """A router and the fleet behind it: a Front to the one, a Supervision to the other."""
 
     def __init__(
-        self, supervisor: Supervisor, hub: LogHub, last_lines: LastLines, front: Front
+        self,
+        supervisor: Supervisor,
+        hub: LogHub,
+        last_lines: LastLines,
+        front: Front,
+        sockets: Sequence[socket.socket],
     ) -> None:
         self._supervisor = supervisor
         self._hub = hub
         self._last_lines = last_lines
         self.router = Router(
             self,
-            front.host,
-            front.port,
+            sockets,
             request_timeout=front.request_timeout,
             router_log=RouterLog(front.router_log),
             grace=GRACE,

@@ -12,10 +12,12 @@ from typing import ParamSpec
 import uvloop
 
 from procman.core.routing import Backend, Outlook, Waiting
+from procman.runtime.bind import listen
 from procman.runtime.router import Router, RouterLog
 
 P = ParamSpec("P")
 GIVE_UP = 30.0  # seconds; only a hang takes so long
+MOMENT = 0.3  # seconds that nothing happens before the clock jumps
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -46,8 +48,8 @@ class _Jumping(selectors.DefaultSelector):
         ready = super().select(0)
         if ready or timeout == 0:
             return ready
-        # What one socket was sent may take the kernel a moment to show at the other.
-        ready = super().select(0.02)
+        # What one socket was sent may take a busy kernel a moment to show at the other.
+        ready = super().select(GIVE_UP if timeout is None else MOMENT)
         if ready:
             return ready
         if timeout is None:
@@ -193,8 +195,7 @@ async def routed(
     supervision = FakeSupervision()
     router = Router(
         supervision,
-        "127.0.0.1",
-        0,
+        listen("127.0.0.1", 0, "the router"),
         request_timeout=request_timeout,
         router_log=router_log,
         grace=grace,

@@ -20,6 +20,7 @@ MOST = 100 << 10  # KiB
 ROUTER = """
 import asyncio, sys, uvloop
 from procman.core.routing import Backend, Waiting
+from procman.runtime.bind import listen
 from procman.runtime.router import Router
 
 class Awake:
@@ -31,7 +32,7 @@ class Awake:
     def log(self, line): pass
 
 async def main():
-    router = Router(Awake(), "127.0.0.1", 0)
+    router = Router(Awake(), listen("127.0.0.1", 0, "the router"))
     await router.start()
     router.add(Backend("web.1", 1, "127.0.0.1", int(sys.argv[1])))
     print(router.port, flush=True)

@@ -15,13 +15,11 @@ import pytest
 from procman.core import routing
 from procman.core.codes import Code
 from procman.core.routing import PATIENCE, Backend, Outage, Waiting
-from procman.errors import InputError
-from procman.runtime.router import Router, RouterLog
+from procman.runtime.router import RouterLog
 from procman.runtime.router.upstream import CONNECT_TIMEOUT
 from tests.runtime.routed import (
     GET,
     OK,
-    FakeSupervision,
     Handler,
     dyno,
     jumping_story,
@@ -528,14 +526,6 @@ async def test_only_errors_are_logged_when_only_errors_are_asked_for() -> None:
         await it.ask(GET)
         await it.ask(b"GET  / HTTP/1.1\r\n\r\n")
         assert it.supervision.lines == []
-
-
-@story
-async def test_a_busy_port_is_an_error_that_names_it() -> None:
-    async with routed() as it:
-        other = Router(FakeSupervision(), "127.0.0.1", it.router.port)
-        with pytest.raises(InputError, match=f"port {it.router.port} is in use"):
-            await other.start()
 
 
 @story

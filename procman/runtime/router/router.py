@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import secrets
-from collections.abc import Callable, Coroutine
+import socket
+from collections.abc import Callable, Coroutine, Sequence
 
 from procman.core.codes import Access, Code, log_line
 from procman.core.routing import (
@@ -18,32 +18,32 @@ from procman.core.routing import (
     Supervision,
     Table,
 )
-from procman.errors import InputError
+from procman.runtime.bind import BACKLOG
 from procman.runtime.router.client import Client
 from procman.runtime.router.exchange import Exchange
 from procman.runtime.router.log import RouterLog
 from procman.runtime.router.upstream import IDLE_SECONDS, Upstream
 
-BACKLOG = 1024
-EVERYWHERE = ("::", "0.0.0.0")  # a loop's `::` is IPv6 alone
 SECOND_TRY = 0.02  # seconds; a killed process is gone in less
 LAST_READ = 1.0  # seconds in which what a dyno wrote before it died can still be read
 
 
 class Router:
-    """The HTTP router in front of the web dynos; everything happens on the running loop."""
+    """The HTTP router in front of the web dynos; everything happens on the running loop.
+
+    It accepts from `sockets`, which listen already, and closes them in the end.
+    """
 
     def __init__(
         self,
         supervision: Supervision,
-        host: str,
-        port: int,
+        sockets: Sequence[socket.socket],
         *,
         request_timeout: float | None = None,
         router_log: RouterLog = RouterLog.ERRORS,
         grace: float = 10.0,
     ) -> None:
-        self.port = port  # what was got, when 0 was asked for
+        self.port: int = sockets[0].getsockname()[1]
         self.request_timeout = request_timeout
         self.tells_of = None if router_log is RouterLog.OFF else router_log
         self.sweeper: asyncio.TimerHandle | None = None
@@ -58,39 +58,29 @@ class Router:
         self.clients: set[Client] = set()
         self.loop: asyncio.AbstractEventLoop
         self._supervision = supervision
-        self._host = host
+        self._sockets = sockets
         self._grace = grace
         self._table = Table()
         self._upstreams: dict[Entry, Upstream] = {}
         self._parking: Parking[Exchange] = Parking()
         self._alarm: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._empty: asyncio.Future[None] | None = None
 
     async def start(self) -> None:
-        """Listens; InputError when it cannot."""
+        """Accepts from now on."""
         self.loop = asyncio.get_running_loop()
-        hosts = EVERYWHERE if self._host == "::" else self._host
-        try:
-            self._server = await self.loop.create_server(
-                lambda: Client(self), hosts, self.port, backlog=BACKLOG
+        for listening in self._sockets:  # and no name: a loop resolves it in four threads
+            self._servers.append(
+                await self.loop.create_server(lambda: Client(self), sock=listening, backlog=BACKLOG)
             )
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise InputError(f"port {self.port} is in use") from None
-            raise InputError(
-                f"cannot listen on {self._host}, port {self.port}: {error.strerror or error}"
-            ) from None
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
         """No more connections; what is in flight may end within the grace, then it is cut off."""
         self.closing = True
-        server = self._server
-        if server is None:
-            return
-        server.close()
+        for server in self._servers:
+            server.close()
         for exchange in self._parking.take_all():
             exchange.fail(Code.H24)
         for client in list(self.clients):
@@ -110,7 +100,8 @@ class Router:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await server.wait_closed()
+        for server in self._servers:
+            await server.wait_closed()
 
     # from the supervisor
 
