@@ -116,7 +116,7 @@ class Fleet:
                 effects += more
             if kill:
                 self.dynos[name], more = machine.stop_now(self.dynos[name], now, kill=True)
-                effects += more
+                effects = _unasked(effects + more)
         return self._settle(effects, now)
 
     def preboot(self, names: Iterable[str], now: float) -> Effects:
@@ -145,7 +145,7 @@ class Fleet:
             effects += self.beside.stop(name, now, self._policy(name), kill=kill)
             if kill:
                 self.dynos[name], more = machine.stop_now(self.dynos[name], now, kill=True)
-                effects += more
+                effects = _unasked(effects + more)
         return self._settle(effects, now)
 
     def end(self, status: int, now: float, *, kill: bool = False) -> Effects:
@@ -160,6 +160,8 @@ class Fleet:
             effects += self._intend(name, Want.DOWN, now)
             self.dynos[name], more = machine.stop_now(self.dynos[name], now, kill=kill)
             effects += more
+        if kill:
+            effects = _unasked(effects)
         return effects + self.tick(now)  # a drain that was cut short asks at once
 
     def idle(self, names: Iterable[str], now: float) -> Effects:
@@ -383,3 +385,8 @@ class Fleet:
         patient = policy.restart is machine.Restart.ALWAYS or policy.max_restarts is not None
         crashed = dyno.state is State.CRASHED
         return crashed and (dyno.has_given_up or (dyno.crashes >= BROKEN_AFTER and not patient))
+
+
+def _unasked(effects: Effects) -> Effects:
+    """Who is to be killed at once is not asked first: it would begin what is cut off half-way."""
+    return tuple(effect for effect in effects if not isinstance(effect, machine.Signal))

@@ -236,6 +236,8 @@ class Desk:
             async with asyncio.timeout(timeout):
                 while True:
                     await self._supervisor.until(is_decided)
+                    if not is_decided():
+                        continue  # it crashed before we were told that it was up
                     left = steady_at(self._fleet, names) - self._supervisor.now
                     if left <= 0 or waiting():
                         break

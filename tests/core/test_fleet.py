@@ -245,15 +245,22 @@ def test_all_stopped_by_hand_is_not_the_end() -> None:
     assert app.runs()
 
 
-def test_killed_now_nobody_waits_for_the_grace() -> None:
-    """`procman stop --now` and `restart --now`."""
+def test_killed_now_nobody_is_asked_or_waited_for() -> None:
+    """`procman stop --now`, `restart --now`, and the end of the app by the first or the last."""
     app = world("web", answer=stubborn)
     app.scale(web=1)
+    app.heard()
     app.do(app.fleet.restart(["web.1"], app.now, kill=True))
+    assert app.heard() == ["kill web.1", "spawn web.1"]
     assert app.states() == {"web.1": "up"}
     assert app.fleet.dynos["web.1"].boot == 2
     app.do(app.fleet.stop(["web.1"], app.now, kill=True))
+    assert app.heard() == ["kill web.1"]
     assert app.states() == {"web.1": "down"}
+    app.do(app.fleet.restart(["web.1"], app.now))
+    app.heard()
+    app.do(app.fleet.end(143, app.now, kill=True))
+    assert app.heard() == ["kill web.1"]
 
 
 def test_a_restart_mends_what_has_crashed_and_what_has_finished() -> None:

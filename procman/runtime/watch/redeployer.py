@@ -104,11 +104,12 @@ class Redeployer:
                 if problem.hint:
                     self._hub.say(f"  hint: {problem.hint}")
         remove_stale_bytecode(self._blueprint.app.root, decision.paths)
+        web, others = movable(self._fleet)
         wanted = {*decision.types, *difference.restart} - {*difference.gone}
+        wanted &= {self._fleet.dynos[name].type for name in (*web, *others)}
         types = [name for name in self._fleet.types if name in wanted]
         if types or difference.scale:
             self._hub.say(_sentence(decision.paths, types, difference))
-        web, others = movable(self._fleet)
         web = [n for n in web if WEB in types and self._fleet.dynos[n].state is not State.IDLE]
         others = [name for name in others if name.rpartition(".")[0] in types]
         before = newest(self._fleet, [*web, *others])
