@@ -94,13 +94,11 @@ def _beginning(word: str, candidates: Iterable[str]) -> list[CompletionItem]:
 
 def _running(ctx: click.Context) -> tuple[list[str], list[str]] | None:
     """Types and dynos of the running app; None when there is none, or it does not answer."""
-    from procman.runtime.client import connect, converse
+    from procman.runtime.client import ask_within
     from procman.runtime.inputs import find_root
 
     try:
-        with connect(find_root(_given(ctx), os.environ, OPTION_NAMES)) as connection:
-            connection.settimeout(PATIENCE)
-            answer = converse(connection, "ps")
+        answer = ask_within(PATIENCE, find_root(_given(ctx), os.environ, OPTION_NAMES), "ps")
     except (ProcmanError, OSError):
         return None  # a key press is no place for errors
     formation, dynos = answer.get("formation"), answer.get("dynos")

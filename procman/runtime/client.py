@@ -68,11 +68,11 @@ def _converse(
 def _await_answer(connection: socket.socket, patience: float) -> None:
     poll = select.poll()
     poll.register(connection, select.POLLIN)
-    looks = 0
-    while not poll.poll(LOOK * 1000):
+    waited = 0.0
+    while not poll.poll((look := min(LOOK, patience - waited)) * 1000):
         _require_awake(connection)
-        looks += 1
-        if looks * LOOK >= patience:
+        waited += look
+        if waited >= patience:
             raise ProcmanError(f"the app's procman has not answered for {patience:g} s")
 
 

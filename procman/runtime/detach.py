@@ -69,6 +69,7 @@ def start_detached(app: App) -> Launched | int:
     if line:
         told = json.loads(line)
         return Launched(child, told["dynos"], told["url"], told["no_history"])
+    signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)  # once waited for, it is nobody's pid
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if status < 0:  # it could not say why itself
         print(f"procman: the app did not come up: {describe_exit(status)}", file=sys.stderr)

@@ -10,6 +10,8 @@ import sys
 
 import pytest
 
+from procman.runtime.door import open_door
+from procman.runtime.home import Home
 from tests.end_to_end.conftest import PATIENCE, Sandbox, clean_environment, new_mark
 
 # What each shell is told, with the words of a command line of which the last is not finished; it
@@ -138,3 +140,16 @@ def test_an_app_that_does_not_answer_is_not_waited_for(sandbox: Sandbox, shell: 
     running.until("started with pid", 3)
     os.kill(running.process.pid, 19)  # SIGSTOP; the fixture's SIGKILL reaches it all the same
     assert complete(sandbox, shell, "restart", "cl") == ["clock"]
+
+
+def test_an_app_that_hangs_is_not_waited_for(
+    sandbox: Sandbox, shell: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes the question, and says nothing."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(sandbox.root.parent / "runtime"))
+    sandbox.write("Procfile", PROCFILE)
+    home = Home(str(sandbox.root))
+    assert home.acquire(str(os.getpid())) is None
+    with open_door(home.socket_path):
+        assert complete(sandbox, shell, "restart", "cl") == ["clock"]
+    home.release()
