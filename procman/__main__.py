@@ -5,7 +5,11 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from typing import NoReturn
+from io import BufferedWriter, FileIO, TextIOWrapper
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 
 def console() -> NoReturn:
@@ -21,6 +25,7 @@ def console() -> NoReturn:
     from procman.runtime.standard_streams import take_standard_streams
 
     take_standard_streams()
+    _take_any_output()
     from procman.cli import main
 
     status = 0
@@ -32,8 +37,34 @@ def console() -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
     except BrokenPipeError:
-        pass  # the reader has seen enough
+        pass  # nobody hears of it
     os._exit(status)
+
+
+class _Output(FileIO):
+    """What nobody reads any more is dropped, and the command goes on to the status that it would
+    have anyhow: whoever runs it with `| head` has seen enough, and is told of no failure. (click
+    would make it one; a status of 0 for every lost reader would hide the failures that there are.)
+    """
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """As a file does, but for a broken pipe."""
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return memoryview(data).nbytes
+
+
+def _take_any_output() -> None:
+    """Names of files and commands, which may be no UTF-8, are printed as they were read; Python
+    does so by itself in the locales C and POSIX only.
+    """
+    sys.stdout = TextIOWrapper(
+        BufferedWriter(_Output(1, "w", closefd=False)),
+        encoding=sys.stdout.encoding,
+        errors="surrogateescape",
+        line_buffering=True,
+    )
 
 
 def _speak_utf8() -> None:

@@ -103,9 +103,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ProcmanError as error:
         print_error(error)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        _silence_stdout()
-        sys.exit(0)  # the reader has seen enough
     except OSError as error:  # mostly of standard output, whose disk is full
         place = f"{os.fsdecode(error.filename)}: " if error.filename else ""
         hint = _HINTS.get(error.errno or 0)
@@ -123,5 +120,5 @@ def print_error(error: ProcmanError) -> None:
 
 
 def _silence_stdout() -> None:
-    """Python flushes stdout at exit, and would complain of the broken pipe once more."""
+    """Python flushes stdout at exit, and would complain of the full disk once more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -214,8 +214,11 @@ class _Session:
     def _show(self, data: bytes) -> None:
         self._column_zero = data.endswith(b"\n")
         view = memoryview(data)
-        while view:
-            view = view[os.write(STDOUT, view) :]
+        try:
+            while view:
+                view = view[os.write(STDOUT, view) :]
+        except BrokenPipeError:
+            self._status = 0  # who reads it has seen enough
 
     def _say(self, text: str) -> None:
         begin = "" if self._column_zero else "\n"

@@ -7,7 +7,7 @@ import os
 import click
 
 from procman.cli.options import OPTION_NAMES, common_options, given
-from procman.cli.plan import plan
+from procman.cli.plan import plan, unsaid
 from procman.cli.problems import show_problems
 from procman.runtime.inputs import read_inputs
 
@@ -25,10 +25,7 @@ def check(ctx: click.Context, /, **options: object) -> int:
     show_problems(procfile)
     if procfile.problems:
         return 1
-    plan(inputs, (), say=_nothing)
+    plan(inputs, (), say=unsaid)
+    inputs.settings.flag("watch")  # what start reads besides its plan
     click.echo(f"Valid procfile detected ({', '.join(procfile.commands)})", err=True)
     return 0
-
-
-def _nothing(_line: str) -> None:
-    """What start would say is no problem."""

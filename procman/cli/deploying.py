@@ -10,10 +10,10 @@ from pathlib import Path
 import click
 
 from procman.cli.options import OPTION_NAMES
-from procman.cli.plan import RELEASE
 from procman.cli.problems import show_problems
 from procman.cli.slug import progress_bar
 from procman.core.environment import dyno_environment
+from procman.core.formation import RELEASE
 from procman.core.release import Release
 from procman.core.slug import Metadata
 from procman.errors import InputError, NotRunningError

@@ -14,6 +14,7 @@ from procman.cli.base_port import find_base_port
 from procman.cli.options import OPTION_NAMES, common_options, formation_option, given, option
 from procman.cli.plan import quantities
 from procman.cli.problems import on_standard_error, show_problems
+from procman.core.formation import RELEASE
 from procman.errors import InputError, ProcmanError, UsageError
 from procman.export.base import STOP_TIMEOUT, Context, WholeDirectories, render
 from procman.export.expansion import ExportType, expand
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from procman.export.base import File
 
 OWN_OPTIONS = ("app", "log", "user", "shell", "template_dir", "concurrency", "port")
-RELEASE = "release"  # Heroku runs it once before a release goes live, never as a dyno
 
 
 @click.command(short_help="Write files for systemd, supervisord, runit or upstart.")

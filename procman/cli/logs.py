@@ -60,6 +60,18 @@ STDOUT = 1
 @option("-d", "--app-root", metavar="DIR", help="The app's directory; default: the Procfile's.")
 @option("--procfile", metavar="FILE", help="The Procfile, in whose directory the app is.")
 @option(
+    "-e",
+    "--env",
+    metavar="FILE[,FILE]",
+    multiple=True,
+    default=(),
+    help="Files of config vars; later ones win.  Default: .env",
+)
+@option(
+    "--env-override/--no-env-override",
+    help="Let .env beat the environment procman was called with.",
+)
+@option(
     "--color/--no-color",
     "--colour/--no-colour",
     "color",

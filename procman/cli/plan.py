@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from procman.cli.base_port import find_base_port
@@ -12,7 +12,7 @@ from procman.cli.problems import on_standard_error
 from procman.cli.signals import parse_signal
 from procman.core.dyno import BOOT_TIMEOUT, STOP_TIMEOUT, Idle, Policy, Restart
 from procman.core.fleet import WEB, ProcessType
-from procman.core.formation import parse_formation, unknown_type
+from procman.core.formation import RELEASE, parse_formation, unknown_type
 from procman.core.readiness import Exec, Http, Log, Port, Spawned, check_order
 from procman.core.settings import RESTARTS, Settings, TypeSettings
 from procman.core.style import Look
@@ -31,7 +31,6 @@ from procman.runtime.inputs import Inputs
 DEFAULT_HOST = "127.0.0.1"
 IDLE_TIMEOUT = 3600.0  # Heroku's free web dynos slept after an hour
 FRONT = "(front)"  # no process type can be called so
-RELEASE = "release"  # Heroku runs it once before a release goes live, never as a dyno
 IDLES = tuple(idle.value for idle in Idle)
 ROUTER_LOGS = ("errors", "all", "off")
 
@@ -52,19 +51,21 @@ def plan(
     commands = inputs.procfile.commands
     per_type = settings.types(list(commands))
     formation = _formation(settings, list(commands), asked, say)
-    shares = bool(formation.get(WEB)) and _shares(per_type)
-    has_router = bool(formation.get(WEB)) and settings.flag("router", not shares)
-    shares = shares and not has_router
+    is_shared = _shares(per_type)
+    wants_router = settings.flag("router", not is_shared)
+    has_web = bool(formation.get(WEB))
+    has_router, shares = has_web and wants_router, has_web and is_shared and not wants_router
     types = process_types(commands, settings, per_type, has_router=has_router)
-    if formation.get(WEB) and not has_router and not shares:
+    if has_web and not has_router and not shares:
         _require_sleep_without_router(settings)
     base = find_base_port(inputs, any_port=any_port)
     json = settings.choice("log_format", ("text", "json")) == "json"
     pty = settings.maybe_flag("pty")
-    is_led = has_router or shares
-    port_of = free_ports() if base is None else base_ports(base, _port_order(types, is_led))
+    has_one_port = wants_router or is_shared
+    port_of = free_ports() if base is None else base_ports(base, _port_order(types, has_one_port))
     if base is not None:
-        _require_ports({n: q for n, q in formation.items() if not (is_led and n == WEB)}, port_of)
+        numbered = {n: q for n, q in formation.items() if not (has_one_port and n == WEB)}
+        _require_ports(numbered, port_of)
     return App(
         root=inputs.root,
         types=types,
@@ -188,15 +189,20 @@ def _front(settings: Settings, port: int) -> Front:
     )
 
 
-def _port_order(types: Mapping[str, ProcessType], has_router: bool) -> list[str]:
-    """The types as their ports count. The router has the base port, which is the first type's: a
-    type that stands first in web's place gets web's hundred, of which web has no need.
+def _port_order(types: Iterable[str], has_one_port: bool) -> list[str]:
+    """The types as their ports count. One port for all of web is the base port, which is the first
+    type's: a type that stands first in web's place gets web's hundred, of which web has no need.
+    Whether web runs does not matter: `start worker` gives worker the port that `start` does.
     """
     names = list(types)
-    if has_router and names[0] != WEB:
+    if has_one_port and WEB in names:
         at = names.index(WEB)
         names[0], names[at] = names[at], names[0]
     return names
+
+
+def unsaid(_line: str) -> None:
+    """Where what `plan` says is nothing new."""
 
 
 def _formation(

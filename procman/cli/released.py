@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from procman.cli.plan import RELEASE, plan
+from procman.cli.plan import plan, unsaid
 from procman.cli.release_option import CURRENT
 from procman.core.procfile import Procfile
 from procman.core.release import Release, current, find
@@ -45,12 +45,6 @@ def inputs_of(inputs: Inputs, release: Release) -> Inputs:
     )
 
 
-def without_release_type(inputs: Inputs) -> Inputs:
-    """It has run before the release went live, and `plan` would say that it is left out."""
-    commands = {name: line for name, line in inputs.procfile.commands.items() if name != RELEASE}
-    return replace(inputs, procfile=replace(inputs.procfile, commands=commands))
-
-
 def expand(root: str, release: Release) -> Released:
     """Expand the release's slug, with a bar where that takes long."""
     from procman.cli.slug import progress_bar
@@ -75,7 +69,8 @@ def plan_release(inputs: Inputs, asked: Sequence[str], release: Release) -> App:
     released = expand(inputs.root, release)
 
     def plan_it(release: Release, released: Released) -> App:
-        app = plan(without_release_type(inputs_of(inputs, release)), asked)
+        # The release type has run: that it is left out now is nothing to be told.
+        app = plan(inputs_of(inputs, release), asked, say=unsaid)
         return replace(app, released=released, plan_release=plan_it)
 
     return plan_it(release, released)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 
 import click
@@ -27,6 +27,7 @@ from procman.runtime.blueprint import App
 from procman.runtime.inputs import read_inputs
 
 OK = "200"
+STDOUT, STDERR = 1, 2
 
 
 @click.command(
@@ -43,7 +44,9 @@ OK = "200"
     "--for", "steady", metavar="TIME", default="5s", help="Watch for crashes.  Default: 5s"
 )
 @click.option("--junit", metavar="FILE", help="Write a JUnit report there.")
-@click.option("--json", "is_json", is_flag=True, help="The report as JSON; logs go to stderr.")
+@click.option(
+    "--json", "is_json", is_flag=True, help="The report as JSON; all else goes to stderr."
+)
 @formation_option("How many dynos of each type, as in start.")
 @option("-p", "--port", metavar="PORT", help="The base port.  Default: free ones")
 @common_options
@@ -69,10 +72,15 @@ def smoke(
     from procman.runtime.app import start
     from procman.runtime.smoke import Plan, Smoke
 
+    if command and not command[0]:
+        raise UsageError("an empty command")
+    if junit == "":
+        raise UsageError("--junit names no file")
     inputs = read_inputs(given(ctx, options), os.environ, OPTION_NAMES)
     inputs.procfile.require_valid()
     show_problems(inputs.procfile)
-    app = _steady_app(plan(inputs, (), any_port=True), 2 if is_json else 1)
+    screen = STDERR if is_json else STDOUT
+    app = _steady_app(plan(inputs, (), any_port=True), screen)
     paths = _paths(path)
     if paths and app.front is None:
         raise UsageError("--path needs a web type that runs behind the router")
@@ -89,30 +97,26 @@ def smoke(
             stop_timeout=STOP_TIMEOUT if stop_timeout is None else stop_timeout,
             argv=command,
             environment=inputs.config_vars,
+            output=screen,
         ),
         os.path.basename(app.root),
     )
     junit = junit and os.path.abspath(junit)  # the run goes to the app's directory
     procfile = _from_workspace(inputs.procfile.path)
     on_github = os.environ.get("GITHUB_ACTIONS") == "true"
-    if on_github:
-        click.echo("::group::procman smoke: logs", err=is_json)
-    status = start(app, course)
+    with _log_group(screen) if on_github else nullcontext():
+        start(app, course)
     report = course.report
-    report.reason = _why_it_ended(report, status)
     try:
+        _put(as_json(report) if is_json else as_text(report), STDOUT)
         if on_github:
-            click.echo("::endgroup::", err=is_json)
-        click.echo(as_json(report) if is_json else as_text(report), nl=False)
-        if on_github:
-            annotations = as_annotations(report, procfile, inputs.procfile.lines)
-            click.echo(annotations, nl=False, err=is_json)
+            _put(as_annotations(report, procfile, inputs.procfile.lines), screen)
     except BrokenPipeError:
         _say_unread(report)
     finally:  # whoever reads standard output, or does not
         if junit is not None:
             _write(junit, as_junit(report))
-    return status if report.status == 0 else report.status
+    return report.status
 
 
 def _steady_app(app: App, screen: int) -> App:
@@ -129,13 +133,28 @@ def _steady_app(app: App, screen: int) -> App:
     return replace(app, types=types, screen=screen, is_aside=True, pty=False, look=look)
 
 
-def _why_it_ended(report: Report, status: int) -> str | None:
-    """Its own reason; or a signal, or the loss of standard output, ended the run before."""
-    if report.reason not in (None, ENDED):
-        return report.reason
-    if status in (129, 130, 143):
-        return "stopped by a signal"
-    return report.reason if report.dynos else ENDED
+@contextmanager
+def _log_group(screen: int) -> Iterator[None]:
+    """GitHub folds away what is said in it: the logs, but no error that comes out of it.
+
+    Where nobody reads, or the disk is full, the run finds that out itself, and reports it.
+    """
+    with suppress(OSError):
+        _put("::group::procman smoke: logs\n", screen)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            _put("::endgroup::\n", screen)
+
+
+def _put(text: str, descriptor: int) -> None:
+    """Write it all. Raises BrokenPipeError when nobody reads it, which `sys.stdout` lets pass here:
+    a status that is not 0 needs its word elsewhere.
+    """
+    view = memoryview(text.encode(errors="surrogateescape"))
+    while view:
+        view = view[os.write(descriptor, view) :]
 
 
 def _say_unread(report: Report) -> None:

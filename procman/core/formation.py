@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from procman.errors import InputError
 
 ALL = "all"
+RELEASE = "release"  # Heroku runs it once before a release goes live, never as a dyno
 
 # A guard against slips: `web=10000` would stall the machine before anyone could stop it.
 MOST = 1000
@@ -55,12 +56,13 @@ def parse_scale(args: Sequence[str], current: Mapping[str, int]) -> dict[str, in
     `current` holds every type of the app, those at 0 too. The grammar is Heroku's: `worker=3`,
     `web+1`, `worker-1`, several in one argument with commas, and `web=+2` for `web+2`. `all` goes
     first wherever it stands, and then the others from left to right, each from what the one before
-    left. Nothing is changed here: an InputError for one argument is an error for all of them.
+    left; it means no `release`, which may be named for its 0 only. Nothing is changed here: an
+    InputError for one argument is an error for all of them.
     """
     changes = [_parse_change(arg, current) for given in args for arg in _split(given)]
     changed: dict[str, int] = {}
     for name, sign, number, arg in sorted(changes, key=lambda change: change[0] != ALL):
-        for target in current if name == ALL else (name,):
+        for target in _dyno_types(current) if name == ALL else (name,):
             before = changed.get(target, current[target])
             quantity = {"+": before + number, "-": before - number}.get(sign, number)
             if quantity < 0:
@@ -68,6 +70,9 @@ def parse_scale(args: Sequence[str], current: Mapping[str, int]) -> dict[str, in
                 raise InputError(message, hint=f"{target}=0 stops all of them")
             if quantity > MOST:
                 raise _too_many(arg)
+            if target == RELEASE and quantity:
+                message = f"{arg!r}: the release type runs once before a release, never by scale"
+                raise InputError(message, hint="`procman deploy` runs it")
             changed[target] = quantity
     return {name: changed[name] for name in current if name in changed}
 
@@ -121,6 +126,11 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
 
     close = get_close_matches(folded, by_folded, n=1)
     return by_folded[close[0]] if close else None
+
+
+def _dyno_types(types: Iterable[str]) -> list[str]:
+    """Those that run as dynos."""
+    return [name for name in types if name != RELEASE]
 
 
 def _split(given: str) -> list[str]:
@@ -180,6 +190,9 @@ def _type_of(dyno: str) -> str:
 def _no_dyno(target: str, dynos: Sequence[str], known: Collection[str]) -> InputError:
     types = list(dict.fromkeys(_type_of(dyno) for dyno in dynos))
     message = f"no dyno matches {_cut(target)}"
+    if target == RELEASE and target in known:
+        hint = "the release type runs once before a release, never as a dyno"
+        return InputError(message, hint=hint)
     if target in known:
         hint = f"{target} is at 0, `procman scale {target}=1` starts one"
         return InputError(message, hint=hint)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from procman.core.durations import parse_duration
 from procman.core.formation import nearest
@@ -16,6 +17,9 @@ from procman.errors import InputError, ProcmanError, wrong_value
 
 TRUE = ("1", "true", "yes", "on")
 FALSE = ("0", "false", "no", "off", "")
+
+# Other long names of options, by which people know them: no keys, but hints lead from them.
+OTHER_NAMES = {"formation": "concurrency", "colour": "color", "timestamp": "timestamps"}
 
 # What `[tool.procman.types.NAME]` may hold.
 TYPE_KEYS = (
@@ -62,7 +66,7 @@ class Settings:
         names = [*known, "types"]
         for table in tables:
             for key in table.values:
-                _require_known(key, names, table.origin)
+                _require_known(key, names, table.origin, others=OTHER_NAMES)
 
     def find(self, name: str) -> tuple[object, str] | None:
         """The value that counts and its origin; None when nobody gave one."""
@@ -269,11 +273,19 @@ def _as_written(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _require_known(key: str, names: Iterable[str], origin: str, what: str = "setting") -> None:
+def _require_known(
+    key: str,
+    names: Iterable[str],
+    origin: str,
+    what: str = "setting",
+    others: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Raise InputError with the nearest right name, to which one of `others` may lead."""
     names = list(names)
     if key in names:
         return
-    close = nearest(key, names)
+    close = nearest(key, [*others, *names])
+    close = None if close is None else others.get(close, close)
     hint = f"there are: {', '.join(sorted(names))}" if close is None else f"did you mean {close!r}?"
     raise InputError(f"{origin}: unknown {what} {key!r}", hint=hint)
 

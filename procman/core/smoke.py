@@ -9,9 +9,11 @@ from dataclasses import asdict, dataclass, field
 from procman.core.codes import Code
 from procman.core.durations import format_duration
 from procman.core.fleet import WEB
+from procman.core.lines import tame
 
 SHOWN_LINES = 15  # of a failed dyno's last lines
 ENDED = "the app ended before the smoke test did"
+SIGNALLED = "stopped by a signal"
 UNREAD = "standard output was gone before the smoke test was done"
 
 
@@ -86,7 +88,10 @@ def why_wrong(status: int, expect: Collection[int], *, code: str, location: str)
 
 
 def as_text(report: Report) -> str:
-    """A short report for people: each dyno, each answer, the reason of a failure."""
+    """A short report for people: each dyno, each answer, the reason of a failure.
+
+    What the app or the caller put in wrecks no screen, and bytes that are no UTF-8 stay.
+    """
     width = max((len(d.dyno) for d in report.dynos), default=0)
     lines = []
     for dyno in report.dynos:
@@ -110,7 +115,8 @@ def as_text(report: Report) -> str:
         lines.append(f"FAIL {report.reason}")
     verdict = "passed" if report.status == 0 else f"failed with status {report.status}"
     lines.append(f"smoke test {verdict} in {format_duration(report.seconds)}")
-    return "\n".join(lines) + "\n"
+    text = "\n".join(lines) + "\n"
+    return tame(text.encode(errors="surrogateescape"), b"").decode(errors="surrogateescape")
 
 
 def as_json(report: Report) -> str:

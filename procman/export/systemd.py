@@ -9,9 +9,10 @@ within ten seconds, half a second at systemd's pace, were the end of the app.
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from procman.export.base import CONTROL, HonchoExport, Process, RenderedFile
+from procman.export.base import CONTROL, HonchoExport, Process, RenderedFile, shell_export
 
 if TYPE_CHECKING:
     import re
@@ -72,6 +73,7 @@ class Export:
             TEMPLATES,
             template_dir=template_dir,
             filters={"value": value, "argument": argument},
+            adapt=with_path,
         )
 
     def render(
@@ -79,6 +81,16 @@ class Export:
     ) -> Iterable[RenderedFile]:
         """The units of all processes."""
         return self._export.render(processes, context)
+
+
+def with_path(process: Process) -> Process:
+    """The same, its PATH set in the command as well: the profile of a login shell sets PATH anew,
+    on Debian at least. `Environment=` keeps it, for a profile that only adds to it.
+    """
+    path = process.env.get("PATH")
+    if path is None:
+        return process
+    return replace(process, cmd=f"{shell_export('PATH', path)} {process.cmd}")
 
 
 def value(text: str) -> str:

@@ -28,17 +28,22 @@ PATIENT = 1.0  # seconds between looks at a boot that is past its timeout
 PREFERENCE = 1.0  # seconds that $PORT has left once a web dyno listens elsewhere
 
 
-async def wait_until_ready(check: Readiness, process: Process, boots: Boots) -> None:
-    """Return when the boot is ready, which may be never: its exit must cancel this."""
+async def wait_until_ready(
+    check: Readiness, process: Process, boots: Boots, *, is_routed: bool = False
+) -> None:
+    """Return when the boot is ready, which may be never: its exit must cancel this.
+
+    `is_routed`: the router leads requests to wherever it listens.
+    """
     match check:
         case Spawned():
             pass
         case Finished():
             await asyncio.Event().wait()
         case Port():
-            await _wait_for_port(process, boots)
+            await _wait_for_port(process, boots, is_routed=is_routed)
         case Http(path):
-            await _wait_for_port(process, boots)
+            await _wait_for_port(process, boots, is_routed=is_routed)
             await _wait_for_http(process, path)
         case Log():
             await _wait_for_line(process, boots)
@@ -61,12 +66,12 @@ def pauses(first: float, longest: float) -> Iterator[float]:
         pause = min(longest, pause * 1.1) if past < BOOT_TIMEOUT else PATIENT
 
 
-async def _wait_for_port(process: Process, boots: Boots) -> None:
+async def _wait_for_port(process: Process, boots: Boots, *, is_routed: bool) -> None:
     """Until something of the boot listens on its port, or something new does in its name; notes
     where it was found.
 
-    A web dyno may also listen elsewhere: its port is hard-coded, and it is served all the same.
-    What a dyno has others listen for it, as docker does, is not in its tree.
+    A web dyno may also listen elsewhere: its port is hard-coded, and a router finds it. What a dyno
+    has others listen for it, as docker does, is not in its tree.
     """
     if process.port is None:
         return
@@ -94,7 +99,7 @@ async def _wait_for_port(process: Process, boots: Boots) -> None:
                 since = clock()
             elif clock() - since >= PREFERENCE:
                 process.address = elsewhere
-                boots.hub.say(_warning(process, elsewhere), process.dyno)
+                boots.hub.say(_warning(process, elsewhere, is_routed=is_routed), process.dyno)
                 return
             await asyncio.sleep(pause)
 
@@ -135,11 +140,11 @@ def _is_web(process: Process) -> bool:
     return process.dyno.rpartition(".")[0] == WEB
 
 
-def _warning(process: Process, elsewhere: Address) -> str:
-    return (
-        f"warning: listens on port {elsewhere[1]}, not on $PORT ({process.port}): "
-        "requests are led there"
-    )
+def _warning(process: Process, elsewhere: Address, *, is_routed: bool) -> str:
+    place = f"warning: listens on port {elsewhere[1]}, not on $PORT ({process.port}): "
+    if is_routed:
+        return place + "requests are led there"
+    return place + "nothing leads requests there, make it listen on $PORT"
 
 
 async def _wait_for_http(process: Process, path: str) -> None:

@@ -132,9 +132,14 @@ class Screen:
             from queue import SimpleQueue
             from threading import Thread
 
-            self._queue = SimpleQueue()
-            self._thread = Thread(target=self._run, args=(self._queue,), name="screen", daemon=True)
-            self._thread.start()
+            queue: SimpleQueue[bytes | None] = SimpleQueue()
+            thread = Thread(target=self._run, args=(queue,), name="screen", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # `ulimit -u` allows no more: a reader that lags holds us up
+                self._put(data)
+                return
+            self._queue, self._thread = queue, thread
         self._taken += len(data)
         self._queue.put(data)
         if self._taken - self._put_out > HIGH_WATER and not self.is_full:

@@ -13,21 +13,27 @@ from procman.core.dyno import Dyno, State
 from procman.core.environment import COOKIE
 from procman.core.exits import describe_exit, shell_status
 from procman.core.fleet import WEB, Fleet, Phase
-from procman.core.smoke import ENDED, AnswerResult, DynoResult, Report, why_wrong
+from procman.core.smoke import ENDED, SIGNALLED, AnswerResult, DynoResult, Report, why_wrong
 from procman.core.status import unsettled, why_not_up
 from procman.runtime.asking import Heard, NoAnswer, ask
 from procman.runtime.boots import cookie_of
 from procman.runtime.last_lines import LastLines
 from procman.runtime.loghub import Sink
 from procman.runtime.probe import wait_for
+from procman.runtime.process import pwd_here
 from procman.runtime.supervisor import Supervisor
 
 ONE_ANSWER = 30.0  # seconds that one answer may take: Heroku's router gives up then (H12)
 
+# Statuses of an app that a signal told to end.
+_OF_SIGNALS = {128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be seen. Durations in seconds; `expect` are the statuses that are right."""
+    """What is to be seen. Durations in seconds; `expect` are the statuses that are right, `output`
+    is the descriptor for what the command says.
+    """
 
     timeout: float
     paths: Sequence[str]
@@ -36,6 +42,7 @@ class Plan:
     stop_timeout: float
     argv: Sequence[str]
     environment: Mapping[str, str]
+    output: int
 
 
 class Smoke:
@@ -106,11 +113,15 @@ class Smoke:
             pass
 
     async def _run_command(self, supervisor: Supervisor, app: Mapping[str, object]) -> None:
-        """Run the user's command with our own streams; a crash meanwhile fails the test."""
+        """Run the user's command with our own streams; a crash meanwhile fails the test.
+
+        In a session of its own: one that asks the terminal from the background would be stopped.
+        """
         url = str(app.get("url") or "")
         boots = supervisor.boots
         cookie = cookie_of(boots.cookie, "smoke", 1)
         environment = {**self._plan.environment, "PROCMAN_URL": url, COOKIE: cookie}
+        environment["PWD"] = pwd_here(environment)
         if url:
             environment["PORT"] = url.rpartition(":")[2]
         argv = list(self._plan.argv)
@@ -119,8 +130,11 @@ class Smoke:
                 argv[0],
                 argv,
                 environment,
-                file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
-                setpgroup=0,
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, self._plan.output, 1),
+                ],
+                setsid=True,
                 setsigmask=(),
                 setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
             )
@@ -214,8 +228,18 @@ class Smoke:
             self.report.dynos.append(
                 DynoResult(dyno.name, dyno.type, dyno.state.value, ready, reason, lines)
             )
-        if fleet.is_ending and not self._failed and self.report.reason is None:
-            self.report.reason = ENDED
+        if fleet.is_ending and self.report.reason is None:
+            self.report.reason = self._why_ended(fleet)
+
+    def _why_ended(self, fleet: Fleet) -> str | None:
+        """Of an app that ends before we end it: a signal, a dyno that failed, or what else?
+
+        Its status tells, which --fail-fast alone takes from a dyno.
+        """
+        by_dyno = fleet.fail_fast and self._failed
+        if fleet.status in _OF_SIGNALS and not by_dyno:
+            return SIGNALLED
+        return None if self._failed else ENDED
 
     def _why_not_up(self, fleet: Fleet, dyno: Dyno) -> str | None:
         """Of an app that ends: why it never was, since no dyno is up any more."""

@@ -24,8 +24,8 @@ from procman.core.dyno import (
     State,
     Thaw,
 )
-from procman.core.fleet import Fleet
-from procman.core.readiness import Readiness, Spawned
+from procman.core.fleet import Fleet, ProcessType
+from procman.core.readiness import Spawned
 from procman.runtime.boots import CANNOT_EXECUTE, Boots
 from procman.runtime.front import Front
 from procman.runtime.intake import Intake
@@ -284,14 +284,15 @@ class Supervisor:
 
     def _adopt(self, process: Process) -> None:
         self.intake.begin(process)
-        check = self.fleet.types[process.dyno.rpartition(".")[0]].ready
-        if isinstance(check, Spawned):
+        of_type = self.fleet.types[process.dyno.rpartition(".")[0]]
+        if isinstance(of_type.ready, Spawned):
             self._facts.append(Ready(process.dyno, process.boot))
         else:
-            self._checking[process.pid] = self._checks.create_task(self._check(check, process))
+            self._checking[process.pid] = self._checks.create_task(self._check(of_type, process))
 
-    async def _check(self, check: Readiness, process: Process) -> None:
-        await wait_until_ready(check, process, self._boots)
+    async def _check(self, of_type: ProcessType, process: Process) -> None:
+        is_routed = of_type.policy.routed
+        await wait_until_ready(of_type.ready, process, self._boots, is_routed=is_routed)
         self._checking.pop(process.pid, None)
         self.report(Ready(process.dyno, process.boot))
 

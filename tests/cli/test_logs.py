@@ -72,6 +72,22 @@ def test_the_app_is_found_by_directory_by_procfile_and_before_the_name(
         assert shown(capfd, *arguments, "--no-prefix") == "one\n"
 
 
+def test_files_of_config_vars_may_name_the_procfile(
+    app: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the name and after it; they beat the environment where they are asked to."""
+    (app / "Procfile").write_text("web: true\n")
+    (app / "Other").write_text("background: true\n")
+    (app / "other.env").write_text("PROCFILE=Other\n")
+    remember(app, ("web.1", b"one\n"))
+    for arguments in (["-e", "other.env", "logs"], ["logs", "-e", "other.env"]):
+        assert "web.1        | one\n" in shown(capfd, *arguments)
+    monkeypatch.setenv("PROCFILE", "Procfile")
+    assert "web.1   | one\n" in shown(capfd, "logs", "-e", "other.env")
+    override = ["logs", "-e", "other.env", "--env-override"]
+    assert "web.1        | one\n" in shown(capfd, *override)
+
+
 def test_the_columns_fit_the_names_of_the_types(
     app: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

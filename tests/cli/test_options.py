@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from procman.cli import COMMANDS, cli
 from procman.cli.options import OPTION_NAMES, wants_colour
-from procman.core.settings import environment_variable
+from procman.core.settings import OTHER_NAMES, environment_variable
 from procman.errors import InputError
 
 
@@ -55,6 +55,29 @@ def test_the_names_of_settings_are_the_commands_real_options() -> None:
     """None is missing, none is left over: an unknown key in a settings file is an error."""
     assert sorted(with_variables()) == sorted(OPTION_NAMES)
     assert len(set(OPTION_NAMES)) == len(OPTION_NAMES)
+
+
+def test_the_other_long_names_that_settings_know_are_the_commands() -> None:
+    """Those of `--no-` are near enough to lead to theirs."""
+    found: dict[str, str] = {}
+    for path in [(), *commands(cli)]:
+        for parameter in find(path).params:
+            if parameter.name and parameter.name in OPTION_NAMES:
+                longs = [name[2:].replace("-", "_") for name in parameter.opts if name[:2] == "--"]
+                found |= {long: parameter.name for long in longs if long != parameter.name}
+    assert found == OTHER_NAMES
+
+
+@pytest.mark.parametrize("path", commands(cli), ids=" ".join)
+def test_an_option_of_all_commands_is_one_of_each(path: tuple[str, ...]) -> None:
+    """But for `completion`, which is of no app; the `-f` of logs is its own."""
+    command = find(path)
+    if isinstance(command, click.Group) or path == ("completion",):
+        return
+    own = {name for parameter in command.params for name in parameter.opts}
+    common = [parameter for parameter in cli.params if parameter.name in OPTION_NAMES]
+    assert common
+    assert {name for parameter in common for name in parameter.opts} <= own
 
 
 @pytest.mark.parametrize("path", [(), *commands(cli)], ids=" ".join)

@@ -135,6 +135,33 @@ def test_a_wrong_scale_is_an_error_that_quotes_the_argument(
     assert hint in (error.hint or "")
 
 
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (["all=2"], {"web": 2, "worker": 2}),
+        (["all+1"], {"web": 2, "worker": 1}),
+        (["all-0", "release=0"], {"release": 0, "web": 1, "worker": 0}),
+    ],
+)
+def test_all_is_every_type_but_release(args: list[str], expected: dict[str, int]) -> None:
+    """Which runs once before a release, and as no dyno."""
+    assert parse_scale(args, {"release": 0, "web": 1, "worker": 0}) == expected
+
+
+@pytest.mark.parametrize("arg", ["release=1", "release+1"])
+def test_release_cannot_be_scaled_up(arg: str) -> None:
+    """The words are those of start, which leaves it at 0 and says so."""
+    error = refused(lambda: parse_scale(["all=2", arg], {"release": 0, "web": 1}))
+    message = f"{arg!r}: the release type runs once before a release, never by scale"
+    assert (error.message, error.hint) == (message, "`procman deploy` runs it")
+
+
+def test_nobody_is_told_to_scale_release_up() -> None:
+    """Where a dyno of it is looked for."""
+    error = refused(lambda: match_targets(["release"], ["web.1"], ["web", "release"]))
+    assert error.hint == "the release type runs once before a release, never as a dyno"
+
+
 def test_one_wrong_argument_spoils_all_and_nothing_has_changed() -> None:
     current = dict(CURRENT)
     refused(lambda: parse_scale(["web=5", "nope=1"], current))
@@ -208,7 +235,9 @@ def test_an_unknown_type_of_an_app_without_types_has_a_hint_too() -> None:
     assert unknown_type("web", []).hint == "there are none"
 
 
-NAMES = st.from_regex(r"[A-Za-z0-9_-]{1,12}", fullmatch=True).filter(lambda name: name != "all")
+NAMES = st.from_regex(r"[A-Za-z0-9_-]{1,12}", fullmatch=True).filter(
+    lambda name: name not in ("all", "release")
+)
 FORMATIONS = st.dictionaries(NAMES, st.integers(0, MOST), min_size=1)
 ARGUMENTS = st.text() | st.from_regex(r"(web|worker|all|w)(=|\+|-|=\+|=-|:)?[0-9x]{0,5}[, ]?")
 

@@ -163,6 +163,18 @@ def test_an_unknown_key_is_an_error_with_the_nearest_right_name() -> None:
     assert "stop_timeout" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [("formation", "concurrency"), ("colour", "color"), ("formaton", "concurrency")],
+)
+def test_an_options_other_long_name_leads_to_the_right_one(key: str, name: str) -> None:
+    """`formation` is `--formation` to the fingers; `log_format` only looks like it."""
+    known = ["concurrency", "color", "log_format"]
+    with pytest.raises(InputError, match=f"unknown setting '{key}'") as caught:
+        Settings({}, {}, [Table("procman.toml", {key: "x"})], known)
+    assert caught.value.hint == f"did you mean {name!r}?"
+
+
 # --- [types.NAME] ---
 
 

@@ -61,6 +61,18 @@ def test_a_wrong_answer_comes_with_the_webs_last_lines() -> None:
     assert (failure.get("message"), failure.text) == ("500: expected 200", "KeyError: 'price'")
 
 
+def test_what_an_app_says_does_not_wreck_the_screen_of_the_report() -> None:
+    """Colours stay, as in the logs: another screen, or a cleared one, would hide the cause."""
+    lines = ["\x1b[?1049h\x1b[2Jgone", "\x1b[31mred\x1b[0m"]
+    report = Report("shop", [DynoResult("web.1", "web", "crashed", None, "crashed", lines)])
+    report.answers = [AnswerResult("/", 302, 0.01, "it redirects to /\x1b[2J")]
+    report.command_status, report.command_reason = 127, "\udcff\x1b[H: No such file or directory"
+    text = as_text(report)
+    assert "     | gone\n     | \x1b[31mred\x1b[0m\n" in text
+    assert "it redirects to /\n" in text
+    assert "FAIL \udcff: No such file or directory\n" in text
+
+
 def test_an_answer_that_nobody_asked_for_says_nothing_of_the_web() -> None:
     """Another dyno had crashed: its lines are the cause, not those of a web that is well."""
     report = failed_answer()

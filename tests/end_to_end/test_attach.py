@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.conftest import PATIENCE, Running, Sandbox
 from tests.end_to_end.terminal import OpenTerminal, Terminal, open_terminal
+from tests.end_to_end.test_stress import converse_to_the_end, require_same_resources, resources
 from tests.end_to_end.web import free_port
 
 DETACH = "\x10\x11"
@@ -44,9 +43,12 @@ def resized(*_):
     print("window", *os.get_terminal_size(0), flush=True)
 
 signal.signal(signal.SIGWINCH, resized)
-print("ready", flush=True)
+is_new = True
 while True:
     try:
+        if is_new:  # in here: whoever reads it may press Ctrl-C at once
+            is_new = False
+            print("ready", flush=True)
         word = sys.stdin.readline()
     except KeyboardInterrupt:
         print("interrupted", flush=True)
@@ -345,20 +347,21 @@ def test_a_dyno_that_is_down_cannot_be_attached_to(sandbox: Sandbox) -> None:
 
 
 def test_attached_terminals_leave_no_descriptor_behind(
-    sandbox: Sandbox, terminal: OpenTerminal
+    sandbox: Sandbox, terminal: OpenTerminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """procman has as many open as before."""
     running = start_talker(sandbox)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", running.environ["XDG_RUNTIME_DIR"])  # we ask it ourselves
+    root, pid = str(sandbox.root), running.process.pid
     assert sandbox.procman("ps").finish() == 0  # it has opened all that it needs itself
-    directory = Path(f"/proc/{running.process.pid}/fd")
-    before = len(os.listdir(directory))
+    converse_to_the_end(root)
+    before = resources(pid)
     for _ in range(3):
         screen = terminal("attach", "talk.1")
         screen.until("ready")
         screen.type(DETACH)
         assert screen.finish() == 0
-    assert sandbox.procman("ps").finish() == 0  # answered after their ends were seen
-    assert len(os.listdir(directory)) == before
+    require_same_resources(root, pid, before)
 
 
 def test_the_end_of_the_app_ends_it(sandbox: Sandbox, terminal: OpenTerminal) -> None:

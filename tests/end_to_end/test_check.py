@@ -72,6 +72,7 @@ def test_a_missing_procfile_is_told_with_a_hint(sandbox: Sandbox) -> None:
         ("procman.toml", "[types.web]\nstop_signal = 'NO'\n", "types.web.stop_signal: unknown"),
         ("procman.toml", "concurrency = 'wbe=2'\n", "procman.toml: concurrency: unknown process"),
         ("procman.toml", "fail_fast = 'perhaps'\n", "procman.toml: fail_fast: 'perhaps' is not"),
+        ("procman.toml", "watch = ['src/**']\n", "procman.toml: watch: ['src/**'] is not true"),
         ("procman.toml", "port = 66000\n", "procman.toml: port: '66000' is not a port"),
     ],
 )
@@ -85,6 +86,14 @@ def test_what_lies_beside_the_procfile_is_checked_as_well(
     assert status == 1
     assert place in err
     assert "Traceback" not in err
+
+
+def test_a_watch_of_the_environment_that_start_refuses_is_not_valid(sandbox: Sandbox) -> None:
+    """Which is no part of the app's plan."""
+    sandbox.write("Procfile", "web: true\n")
+    running = sandbox.procman("check", env={"PROCMAN_WATCH": "yess"})
+    assert running.finish() == 1
+    assert running.text == "procman: PROCMAN_WATCH: 'yess' is not true or false\n"
 
 
 def test_the_procfile_may_be_a_directory_or_unreadable_bytes(sandbox: Sandbox) -> None:

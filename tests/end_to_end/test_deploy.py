@@ -118,6 +118,33 @@ def test_types_come_and_go_with_a_release(app: ReleaseApp) -> None:
     site.stop()
 
 
+@pytest.mark.parametrize("options", [[], ["--no-router"]], ids=["routed", "direct"])
+def test_a_release_has_the_ports_of_the_directory_and_its_release_type_stays_at_0(
+    app: ReleaseApp, options: list[str]
+) -> None:
+    """Wherever `release` stands in the Procfile."""
+    kept = "exec sleep 9999"
+    app.sandbox.write("Procfile", f"release: true\nworker: {kept}\nweb: {kept}\nclock: {kept}\n")
+    app.commit(100)
+    app.done("deploy")
+    base = free_port()
+    ports = []
+    for mode in ([], ["--release"]):
+        running = app.sandbox.procman("start", *mode, *options, "-x", "web", "-p", str(base))
+        running.until("clock.1 started")
+        running.until("worker.1 started")
+        dynos = json.loads(app.done("ps", "--json"))["dynos"]
+        ports.append({one["dyno"]: one["port"] - base for one in dynos})
+        app.done("scale", "all=1", "web=0")
+        assert app.done("scale") == "release=0 worker=1 web=0 clock=1\n"
+        status, text = app.procman("scale", "release=1")
+        assert status == 1
+        assert "the release type runs once before a release" in text
+        running.send(signal.SIGTERM)
+        assert running.finish() == 143
+    assert ports == [{"worker.1": 100, "clock.1": 300}] * 2
+
+
 # Has its port until it has ended, which takes it a moment.
 HOLDER = """
 import os, signal, socket, sys, time

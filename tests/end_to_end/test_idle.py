@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
 import subprocess
 import time
+from datetime import datetime
 from typing import Protocol
 
 import httpx
@@ -28,7 +30,7 @@ from tests.end_to_end.web import (
 
 # A dyno that tells when so many seconds are over: longer than gunicorn's timeout.
 CLOCK = (
-    f"clock: {PYTHON} -c 'import time; time.sleep(3); print(\"time is over\"); time.sleep(1000)'\n"
+    f"clock: {PYTHON} -c 'import time; time.sleep(6); print(\"time is over\"); time.sleep(1000)'\n"
 )
 
 
@@ -93,14 +95,15 @@ def test_a_server_that_slept_serves_as_before(sandbox: Sandbox, server: str, way
 def test_gunicorn_loses_no_worker_however_long_it_sleeps(
     sandbox: Sandbox, server: str, way: Start
 ) -> None:
-    """Its arbiter kills workers that were silent for two seconds, had it seen them. Not one: that
-    is how often a gthread worker makes itself heard, and one that is awake and idle may be killed.
+    """Its arbiter kills workers that were silent for five seconds, had it seen them. Not for fewer:
+    one that is awake and idle makes itself heard every second (gthread) or half as often as it must
+    (sync), later on a busy machine, and may be killed.
     """
     require(server)
-    sandbox.write(".env", "GUNICORN_CMD_ARGS=-t 2\n")
+    sandbox.write(".env", "GUNICORN_CMD_ARGS=-t 5\n")
     site = way(sandbox, SERVERS[server], more=CLOCK)
     before = site.get()
-    for _ in range(2):
+    for _ in range(3):  # who is first to run again, the arbiter or its worker, is a matter of luck
         site.sleep()
         let_time_pass(site)
         assert site.get() == before
@@ -316,15 +319,26 @@ def test_the_app_can_be_stopped_while_its_dyno_sleeps(sandbox: Sandbox) -> None:
 
 
 def test_visits_between_two_looks_put_the_sleep_off(sandbox: Sandbox) -> None:
-    """Without a router nobody counts requests, and the kernel remembers that there were some."""
+    """Without a router nobody counts requests, and the kernel remembers that there were some.
+
+    A dyno that nobody visits for three seconds falls asleep, on a busy machine also while we ask
+    without a pause. So it is by the times of the log that it may not have been visited before.
+    """
     require("gunicorn")
     site = direct(sandbox, GUNICORN, "--idle-timeout", "3s")
+    visits: list[tuple[float, float]] = []
     over = time.monotonic() + 5.0
-    with httpx.Client(timeout=PATIENCE, trust_env=False) as client:
-        while time.monotonic() < over:  # without a pause: a busy machine makes one long enough
-            client.get(f"http://127.0.0.1:{site.port}/", headers={"Connection": "close"})
-    assert "Idling" not in site.app.text + site.done("logs", "-n", "100")
+    while time.monotonic() < over:
+        begun = time.time()
+        assert site.get()[0] == 200
+        visits.append((begun, time.time()))
     site.app.until("State changed from up to suspended")
+    lines = map(json.loads, site.done("logs", "--json", "-n", "1000").splitlines())
+    slept = [datetime.fromisoformat(line["time"]).timestamp() for line in lines
+             if "Idling" in line["line"]]  # fmt: skip
+    assert slept
+    for at in slept:  # 2.9: its clock, which may be set, is not the one that counts the seconds
+        assert not [visit for visit in visits if at - 2.9 < visit[0] and visit[1] < at]
     site.stop()
 
 

@@ -73,7 +73,7 @@ def test_a_line_that_was_begun_before_preboots_that_failed_is_whole(sandbox: San
 
 def test_lines_of_three_boots_are_each_their_own(sandbox: Sandbox) -> None:
     """The first one ends, the second one stays, the third one does not come up."""
-    site = start(sandbox)
+    site = start(sandbox, "--stop-timeout", "1h")  # the first one ends when the test says so
     last = sandbox.root / "last"
     os.mkfifo(last)
     site.get("/first,")

@@ -123,10 +123,12 @@ def test_a_hard_coded_port_is_found_named_and_served(
     site.app.until(f"warning: listens on port {port}, not on $PORT")
     assert site.row()["port"] == port
     if not options:
+        assert "requests are led there" in site.app.text
         assert site.get() == (200, f"from {port}")
         site.sleep()
         assert site.get() == (200, f"from {port}")
     else:
+        assert "nothing leads requests there, make it listen on $PORT" in site.app.text
         site.sleep()
         with socket.create_connection((host, port), timeout=PATIENCE) as client:
             client.sendall(b"GET / HTTP/1.0\r\n\r\n")
@@ -146,6 +148,17 @@ def test_the_port_that_it_was_given_is_preferred_to_one_that_was_bound_before(
     assert site.get() == (200, f"from {site.row()['port']}")
     assert "warning" not in site.app.text
     site.stop()
+
+
+def test_a_dyno_that_wants_the_routers_port_finds_it_taken(sandbox: Sandbox) -> None:
+    """Whoever is quicker: the router listens before anybody is started."""
+    sandbox.write("bind.py", BIND)
+    port = free_port()
+    app = sandbox.start(f"web: exec {PYTHON} bind.py 127.0.0.1 {port}\n", "-p", str(port))
+    app.until("Address already in use")
+    app.until(f"web is at http://127.0.0.1:{port}")
+    app.send(signal.SIGTERM)
+    assert app.finish() == 143
 
 
 def test_a_debugger_is_not_taken_for_the_server(sandbox: Sandbox) -> None:

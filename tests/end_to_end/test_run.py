@@ -282,14 +282,15 @@ def test_a_closed_window_ends_the_command(sandbox: Sandbox) -> None:
     "line",
     [
         "sleep 77 & echo pid=$!",
-        "setsid sleep 78 & echo pid=$!; sleep .1",
-        "(setsid sh -c 'echo pid=$$; exec sleep 79' &); sleep .2",
-        "(setsid env -i sh -c 'echo pid=$$; exec /bin/sleep 80' &); sleep .2",
+        "setsid sh -c 'echo >told; exec sleep 78' & echo pid=$!; read -r x <told",
+        "(setsid sh -c 'echo pid=$$; echo >told; exec sleep 79' &); read -r x <told",
+        "(setsid env -i sh -c 'echo pid=$$; echo >told; exec /bin/sleep 80' &); read -r x <told",
     ],
 )
 def test_what_the_command_leaves_behind_is_killed(sandbox: Sandbox, line: str) -> None:
     """Background children, and daemons that cleared their environment."""
     sandbox.write("Procfile", PROCFILE)
+    os.mkfifo(sandbox.root / "told")  # a daemon is one before its leader ends
     running = sandbox.procman("run", f"exec 2>/dev/null; {line}")
     running.until("pid=")
     pid = int(running.until("\n").partition("pid=")[2].split()[0])

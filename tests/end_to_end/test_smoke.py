@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from tests.end_to_end.conftest import (
     clean_environment,
     new_mark,
 )
+from tests.end_to_end.keyboard import at_keyboard, procman
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -177,6 +179,50 @@ def test_the_commands_status_is_the_tests_own(sandbox: Sandbox) -> None:
     assert "FAIL there-is-none: No such file or directory" in running.text
 
 
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [("exit 129", 129), ("exit 130", 130), ("exit 143", 143), ("kill -TERM $$", 143)],
+)
+def test_a_commands_status_that_looks_like_a_signals_is_the_tests_own(
+    sandbox: Sandbox, script: str, status: int
+) -> None:
+    """Nobody has stopped the test: somebody stopped what the command runs, perhaps."""
+    sandbox.write("Procfile", "job: true\n")
+    running = sandbox.procman("smoke", "--for", "0s", "--", "sh", "-c", script)
+    assert running.finish() == status
+    assert f"FAIL the command ended with status {status}" in running.text
+    assert "stopped by a signal" not in running.text
+
+
+def test_a_dynos_status_that_looks_like_a_signals_is_none(sandbox: Sandbox) -> None:
+    """With fail_fast it is the app's; the dyno is what failed."""
+    sandbox.write("procman.toml", "fail_fast = true\n")
+    sandbox.write("Procfile", "job: exit 143\n")
+    running = sandbox.procman("smoke", "--for", "60s")
+    assert running.finish() == 1
+    assert "FAIL job.1" in running.text
+    assert "stopped by a signal" not in running.text
+
+
+def test_a_command_that_asks_the_terminal_does_not_hang(sandbox: Sandbox) -> None:
+    """In the background of the user's it would be stopped, and nobody would wake it."""
+    sandbox.write("Procfile", "job: true\n")
+    command = ["sh", "-c", "stty -echo </dev/tty; exit 5"]
+    with at_keyboard(procman("smoke", "--for", "0s", "--", *command), sandbox.root) as terminal:
+        assert terminal.finish() == 5
+        assert not terminal.survivors()
+
+
+def test_a_command_is_told_in_which_directory_it_is(sandbox: Sandbox) -> None:
+    """The app's: `run` says the same."""
+    sandbox.write("app/Procfile", "job: true\n")
+    running = sandbox.procman(
+        *["smoke", "-d", "app", "--for", "0s", "--", "env"], env={"PWD": str(sandbox.root)}
+    )
+    assert running.finish() == 0
+    assert f"PWD={sandbox.root}/app\n" in running.text
+
+
 ANSWERS = r"""
 import os, socketserver
 class Answers(socketserver.StreamRequestHandler):
@@ -239,6 +285,17 @@ def test_json_and_junit_say_the_same(sandbox: Sandbox) -> None:
     assert [case.get("name") for case in suite] == ["web.1", "GET /nope"]
 
 
+def test_json_is_alone_on_standard_output(sandbox: Sandbox) -> None:
+    """What the command says goes where the logs go."""
+    sandbox.write("Procfile", "job: true\n")
+    arguments = ["smoke", "--json", "--for", "0s", "--", "echo", "1 passed"]
+    running = sandbox.procman(*arguments, stderr=subprocess.PIPE)
+    assert running.process.stderr is not None
+    assert "1 passed\n" in running.process.stderr.read().decode()
+    assert running.finish() == 0
+    assert json.loads(running.text)["command_status"] == 0
+
+
 def test_github_gets_a_log_group_and_an_annotation_at_the_procfiles_line(
     sandbox: Sandbox,
 ) -> None:
@@ -248,6 +305,61 @@ def test_github_gets_a_log_group_and_an_annotation_at_the_procfiles_line(
     assert running.finish() == 1
     assert "::group::procman smoke" in running.text
     assert "::error file=Procfile,line=1::web.1: crashed, status 1" in running.text
+
+
+def test_an_error_is_not_folded_away_by_github(sandbox: Sandbox) -> None:
+    """The group of the logs ends before it is told."""
+    sandbox.write("Procfile", f"web: {sys.executable} -m http.server\n")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        running = sandbox.procman("smoke", "-p", port, env={"GITHUB_ACTIONS": "true"})
+        assert running.finish() == 1
+    folded, told = running.text.split("::endgroup::\n")
+    assert folded == "::group::procman smoke: logs\n"
+    assert told.startswith("procman: ")
+    assert port in told
+
+
+def lost_output(place: str) -> int:
+    """A descriptor that takes nothing: a pipe that nobody reads, or a full disk."""
+    if place != "pipe":
+        return os.open(place, os.O_WRONLY)
+    reading, writing = os.pipe()
+    os.close(reading)
+    return writing
+
+
+@pytest.mark.parametrize("github", ["", "true"])
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("pipe", "procman: standard output was gone before the smoke test was done\n"),
+        ("/dev/full", "procman: No space left on device\n"),
+    ],
+)
+def test_an_output_that_was_lost_before_the_first_word_is_told_of(
+    sandbox: Sandbox, place: str, told: str, github: str
+) -> None:
+    """Status 1, its cause, and JUnit's report, also where GitHub would have a group of logs."""
+    sandbox.write("Procfile", "job: exec sleep 60\n")
+    output = lost_output(place)
+    try:
+        done = subprocess.run(
+            [*PROCMAN, "smoke", "--for", "60s", "--junit", "out.xml"],
+            cwd=sandbox.root,
+            env=clean_environment(new_mark(), {"GITHUB_ACTIONS": github}, sandbox.root),
+            stdout=output,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+        )
+    finally:
+        os.close(output)
+    assert done.returncode == 1
+    assert done.stderr.endswith(told)
+    suite = ET.fromstring((sandbox.root / "out.xml").read_text())
+    assert [case.get("name") for case in suite] == ["job.1", "smoke"]
 
 
 def test_github_finds_the_procfile_from_the_checkouts_root_and_json_stays_json(
@@ -320,10 +432,13 @@ def test_a_wrong_call_is_2(sandbox: Sandbox) -> None:
         ("--timeout", "0"),
         ("--port", "70000"),
         ("-c", "wbe=2"),
+        ("--junit", ""),
+        ("--", ""),
     ):
         wrong = smoke(sandbox, "hello", option, value)
-        assert wrong.finish() == 2
-        assert "FAIL" not in wrong.text
+        assert wrong.finish() == 2, wrong.text
+        assert wrong.text.startswith("procman: ")
+        assert "started" not in wrong.text
 
 
 def test_it_runs_beside_the_app_and_leaves_no_trace(sandbox: Sandbox) -> None:

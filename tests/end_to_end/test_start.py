@@ -12,6 +12,7 @@ import subprocess
 import pytest
 
 from tests.end_to_end.conftest import Sandbox, wait_for_end
+from tests.end_to_end.web import free_port
 
 STUBBORN = "trap '' TERM INT HUP; echo ready; while :; do sleep 1; done"
 
@@ -336,6 +337,19 @@ def test_the_formation_and_its_ports_follow_foremans_rule(sandbox: Sandbox) -> N
     assert alone.finish() == 0
     assert alone.lines("worker.1") == ["worker.1 5100 5000"]
     assert alone.lines("web.1") == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hundred"), [([], 1), (["worker"], 1), (["worker", "--no-router"], 0)]
+)
+def test_a_type_before_web_has_webs_place_where_the_router_has_the_base_port(
+    sandbox: Sandbox, arguments: list[str], hundred: int
+) -> None:
+    """Whether web is started or not."""
+    base = free_port()
+    running = sandbox.start("worker: echo $PORT\nweb: true\n", *arguments, "-p", str(base))
+    assert running.finish() == 0
+    assert running.lines("worker.1") == [str(base + 100 * hundred)]
 
 
 def test_free_ports_are_free_and_differ(sandbox: Sandbox) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 
@@ -14,8 +15,11 @@ COMMANDS = ["ps", "ps --json", "scale", "logs", "logs -f", "restart", "attach ec
 
 @pytest.fixture(autouse=True)
 def app(sandbox: Sandbox) -> None:
-    """A dyno that says what it hears."""
-    running = sandbox.start("echo: while read line; do echo heard $line; done\n", "--pty")
+    """A dyno that says what it hears, until there is a file `bad`; and one that stays."""
+    listen = "! test -e bad && while read line; do echo heard $line; done"
+    running = sandbox.start(
+        f"echo: {listen}\nother: exec sleep 600\n", "--pty", "--restart", "never"
+    )
     running.until("echo.1 started")
 
 
@@ -33,6 +37,26 @@ def call(sandbox: Sandbox, command: str, redirection: str) -> subprocess.Complet
     )
 
 
+def unread(sandbox: Sandbox, command: str) -> subprocess.CompletedProcess[str]:
+    """`procman COMMAND`, its standard output a pipe that nobody reads."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        return subprocess.run(
+            [*PROCMAN, *command.split()],
+            cwd=sandbox.root,
+            env=clean_environment(new_mark(), {}, sandbox.root),
+            input="a line\n",
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_full_disk_is_told_in_a_line(sandbox: Sandbox, command: str) -> None:
     """Status 1, and no traceback."""
@@ -40,6 +64,29 @@ def test_a_full_disk_is_told_in_a_line(sandbox: Sandbox, command: str) -> None:
     assert done.returncode == 1
     assert done.stderr.endswith("procman: No space left on device\n")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", ["ps", "ps --json", "scale", "logs", "releases", "restart", "--help", "ps --help"]
+)
+def test_a_reader_that_went_away_is_no_failure(sandbox: Sandbox, command: str) -> None:
+    """`procman releases | head -1`: it has seen enough."""
+    done = unread(sandbox, command)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_who_attaches_and_reads_nothing_leaves(sandbox: Sandbox) -> None:
+    """With the first word of the dyno, which runs on."""
+    done = unread(sandbox, "attach echo.1")
+    assert (done.returncode, done.stderr) == (0, "procman: attached to echo.1\n")
+
+
+def test_a_reader_that_went_away_hides_no_failure(sandbox: Sandbox) -> None:
+    """What is found out after the first word is the status all the same."""
+    sandbox.write("bad", "")
+    done = unread(sandbox, "restart --wait echo")
+    assert done.returncode == 1
+    assert done.stderr.startswith("procman: echo.1 is not up: ")
 
 
 @pytest.mark.parametrize("command", ["ps", "ps --json", "scale", "logs", "restart"])

@@ -72,6 +72,19 @@ def test_bytes_reach_a_command_as_they_were_written_whatever_the_locale(sandbox:
     assert done.stdout.endswith("\n☃\n"), done.stdout
 
 
+def test_a_name_that_is_no_utf8_is_printed_as_it_is(sandbox: Sandbox) -> None:
+    """Also in a locale in which Python would rather raise."""
+    done = in_a_shell(
+        sandbox,
+        "d=$(printf 'app\\377'); mkdir \"$d\"; cd \"$d\"; echo 'a: true' >Procfile;"
+        "export PYTHONPATH=ROOT; $PROCMAN releases | od -An -c".replace(
+            "ROOT", str(Path(__file__).parents[2])
+        ),
+        PYTHONIOENCODING="utf-8:strict",
+    )
+    assert "377" in done.stdout, done.stdout
+
+
 def test_a_terminal_of_another_session_finds_the_app(sandbox: Sandbox) -> None:
     """Started by cron or after a `su`, it has no runtime directory of a session, and the terminal
     that asks has; nor does a second start run it twice.

@@ -63,7 +63,7 @@ def start(sandbox: Sandbox, *options: str, others: str = "", watch: str = "--wat
 
 def save(sandbox: Sandbox, version: int) -> None:
     """As long as any other of three digits, and many within a second."""
-    sandbox.write("lib.py", f"VERSION = {version}\n")
+    sandbox.save("lib.py", f"VERSION = {version}\n")
 
 
 def changes(site: Site) -> list[str]:
@@ -134,8 +134,6 @@ def test_what_does_not_change_a_file_redeploys_nothing(sandbox: Sandbox) -> None
     os.utime(lib, (1, 1))
     lib.chmod(0o600)
     save(sandbox, 100)
-    (sandbox.root / "new.py").write_text("")
-    (sandbox.root / "new.py").unlink()
     sandbox.write("built/lib.py", "x")
     sandbox.write("node_modules/lib.js", "x")
     site.done("slug", "build", "-o", "app.tgz")
@@ -147,9 +145,9 @@ def test_what_does_not_change_a_file_redeploys_nothing(sandbox: Sandbox) -> None
 def test_config_vars_are_read_again(sandbox: Sandbox) -> None:
     """Also from a file that was not there at the start; one that is broken changes nothing."""
     site = start(sandbox, others=f"worker: {WORKER}\n")
-    sandbox.write(".env", "GREETING=hello\n")
+    sandbox.save(".env", "GREETING=hello\n")
     assert site.get() == (200, "100 hello")
-    sandbox.write(".env", "GREETING='hello\n")
+    sandbox.save(".env", "GREETING='hello\n")
     site.app.until(".env changed, but not the app: .env:1: ")
     assert site.get() == (200, "100 hello")
     (sandbox.root / ".env").unlink()
@@ -204,7 +202,7 @@ def test_a_syntax_error_is_shown_and_the_next_save_is_tried_at_once(sandbox: San
     """The browser gets the page with the error's lines, without waiting for the back-off."""
     site = start(sandbox)
     for version in (101, 102, 103):
-        sandbox.write("lib.py", "VERSION = (\n")
+        sandbox.save("lib.py", "VERSION = (\n")
         status, page = site.get("/", "Accept: text/html")
         assert status == 503
         assert "SyntaxError" in page
@@ -226,6 +224,14 @@ def test_a_type_with_globs_is_redeployed_for_those_alone(sandbox: Sandbox) -> No
     sandbox.write("jobs/one.py", "1\n")
     site.app.until("jobs/one.py changed, redeploying web, worker\n")
     site.app.until("| works 100", 2)
+    site.stop()
+
+
+def test_what_does_not_run_is_not_said_to_be_redeployed(sandbox: Sandbox) -> None:
+    """A type that is at 0, and least of all the release type: nothing was migrated."""
+    site = start(sandbox, "-c", "worker=0", others=f"worker: {WORKER}\nrelease: false\n")
+    save(sandbox, 101)
+    site.app.until("lib.py changed, redeploying web\n")
     site.stop()
 
 
@@ -267,7 +273,7 @@ def test_what_has_finished_runs_again_and_the_app_waits_for_it(sandbox: Sandbox)
     app = sandbox.start("check: cat answer; test $(cat answer) = good\n", "--watch")
     app.until("watching for changes")
     for answer in ("good", "fine", "good"):
-        sandbox.write("answer", f"{answer}\n")
+        sandbox.save("answer", f"{answer}\n")
         app.until("answer changed, redeploying check", app.text.count("answer changed,") + 1)
         app.until("check.1 finished" if answer == "good" else "check.1 crashed, status 1")
     assert sandbox.procman("stop", "--wait").finish() == 0
@@ -300,7 +306,7 @@ def test_preboot_keeps_the_old_until_the_new_is_up(sandbox: Sandbox) -> None:
             save(sandbox, version)
             site.app.until(f"boot {version - 99} is ready, boot {version - 100} is drained")
             assert site.get() == (200, f"{version} -")
-        sandbox.write("lib.py", "VERSION = (\n")
+        sandbox.save("lib.py", "VERSION = (\n")
         site.app.until("boot 5 did not come up, status 1; the old one stays")
         assert site.get() == (200, "103 -")
         save(sandbox, 104)
@@ -315,7 +321,7 @@ def test_a_restart_is_a_preboot_where_start_or_the_restart_says_so(sandbox: Sand
     site = start(sandbox, watch="")
     site.done("restart", "web", "--preboot", "--wait")
     assert "boot 2 is ready, boot 1 is drained" in site.app.until("drained")
-    sandbox.write("lib.py", "VERSION = (\n")
+    sandbox.save("lib.py", "VERSION = (\n")
     status, text = site.call("restart", "web", "--preboot", "--wait")
     assert status == 1
     assert "web.1 is not up: its new boot did not come up" in text
@@ -331,7 +337,7 @@ def test_the_last_exit_after_a_preboot_is_the_predecessors(sandbox: Sandbox) -> 
     site.app.until("web.1 stopped, killed by SIGTERM")
     assert (site.row()["boot"], site.row()["exit_status"]) == (2, 143)
     assert "killed by SIGTERM" in site.done("ps")
-    sandbox.write("lib.py", "VERSION = (\n")
+    sandbox.save("lib.py", "VERSION = (\n")
     assert site.call("restart", "web", "--preboot", "--wait")[0] == 1
     assert (site.row()["boot"], site.row()["exit_status"]) == (2, 1)
     site.stop()

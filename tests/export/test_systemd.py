@@ -136,3 +136,29 @@ def test_systemd_accepts_the_units_and_reads_every_value_as_it_was(
         check=False,
     )
     assert read.stdout.replace("$$", "$") == command
+
+
+@with_systemd
+def test_the_apps_path_beats_that_of_the_login_shells_profile(
+    export: Export, tmp_path: Path
+) -> None:
+    """Debian's sets it. What is special in it to systemd or to a shell stays as it is."""
+    path = '/a b/100%n:/it\'s "x"/$HOME:/c\\d'
+    files = export("systemd", Process("web.1", "echo \"$PATH\" '100%'", {"PATH": path}))
+
+    dump = verify(*(tmp_path / "systemd" / name for name in files))
+
+    assert f"\t\tEnvironment: PATH={path}\n" in dump
+    (tmp_path / ".profile").write_text("PATH=/usr/bin:/bin\n")
+    assert run_as_systemd(dump, {"HOME": str(tmp_path), "PATH": path}) == f"{path} 100%\n"
+
+
+def run_as_systemd(dump: str, environ: dict[str, str]) -> str:
+    """What the command of a dump prints; `$$` is systemd's for `$`, when it runs the command."""
+    shown = re.search(r"Command Line: (/bin/sh -lc .*)\n", dump)
+    assert shown is not None
+    words = ["/bin/sh", "-c", f"printf '%s\\0' {shown[1]}"]
+    read = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+    argv = [word.replace("$$", "$") for word in read.stdout.split("\0")[:-1]]
+    ran = subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=60, check=True)
+    return ran.stdout

@@ -24,6 +24,13 @@ sys.stdin.read()
 """
 
 
+def notes_of(ports: list[int]) -> set[str]:
+    """The inodes of the sockets that have their names: a neighbour's next note is another one."""
+    names = {f"@procman-port-{port}" for port in ports}
+    rows = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
+    return {row[6] for row in rows if row[7:] and row[7] in names}
+
+
 @needs_linux
 def test_what_is_drawn_is_drawn_by_nobody_else_until_it_is_forgotten() -> None:
     """By no other process either; it is free then, also when its holder was killed."""
@@ -37,11 +44,10 @@ def test_what_is_drawn_is_drawn_by_nobody_else_until_it_is_forgotten() -> None:
             with pytest.raises(OSError, match="in use"):
                 drawn_port._note(port)
         assert not {draw_port().number for _ in range(200)} & set(theirs)
+        notes = notes_of(theirs)
+        assert len(notes) == 200
         other.kill()
-    for port in theirs:
-        note = drawn_port._note(port)
-        assert note is not None
-        note.close()
+    assert not notes & notes_of(theirs)
 
 
 def test_each_dyno_keeps_the_port_that_it_has_drawn() -> None:

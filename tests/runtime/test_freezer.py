@@ -208,7 +208,7 @@ def app(environ, start_response):
 SETTINGS = """
 bind = "127.0.0.1:0"
 workers = {workers}
-timeout = 1  # the shortest there is
+timeout = 5  # an awake worker that a busy machine holds up, or that has a request, lives
 control_socket_disable = True
 """
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from procman.runtime import guardian as module
 from procman.runtime.guardian import Guardian
 
 PATIENCE = 60.0
@@ -56,17 +57,15 @@ def wait_for_end(guardian: Guardian) -> None:
     os.waitid(os.P_PID, guardian.pid, os.WEXITED | os.WNOWAIT)
 
 
-def wait_for_pause(guardian: Guardian) -> None:
-    """Until it rests between two rounds."""
-    children = Path(f"/proc/{guardian.pid}/task/{guardian.pid}/children")
-    while True:
-        assert os.waitid(os.P_PID, guardian.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None
-        for pid in children.read_text().split():
-            try:
-                if Path(f"/proc/{pid}/comm").read_text() == "sleep\n":
-                    return
-            except OSError:
-                pass  # ended just now
+def wait_for_pause(guardian: Guardian, paused: Path) -> None:
+    """Until it rests between two rounds, which it tells there; it has not ended."""
+    told = os.open(paused, os.O_RDONLY | os.O_NONBLOCK)
+    ended = os.pidfd_open(guardian.pid)
+    try:
+        assert select.select([told, ended], [], [], PATIENCE)[0] == [told]
+    finally:
+        os.close(told)
+        os.close(ended)
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
@@ -106,8 +105,18 @@ def test_it_kills_what_bears_the_cookie(guardian: Guardian, cookie: str) -> None
     assert process.wait(PATIENCE) == -signal.SIGKILL
 
 
-def test_it_finds_a_process_that_had_no_environment_yet(guardian: Guardian, cookie: str) -> None:
-    """One that is just being executed; here it gets its cookie after the first look for it."""
+def test_it_finds_a_process_that_had_no_environment_yet(
+    cookie: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is just being executed; here it gets its cookie after the first look for it: the
+    pause that follows is over when the test says so.
+    """
+    paused, go = tmp_path / "paused", tmp_path / "go"
+    os.mkfifo(paused)
+    os.mkfifo(go)
+    held = f"if [ $round = 1 ]; then echo >'{paused}'; read -r go <'{go}'; else sleep 0.1; fi"
+    assert module._SCRIPT.count("sleep 0.1") == 1
+    monkeypatch.setattr(module, "_SCRIPT", module._SCRIPT.replace("sleep 0.1", held))
     name, _, value = cookie.partition("=")
     script = f"read -r go; exec env {name}={value}web.1.1. sh -c 'echo here; exec sleep 60'"
     with subprocess.Popen(
@@ -118,18 +127,20 @@ def test_it_finds_a_process_that_had_no_environment_yet(guardian: Guardian, cook
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
+        guardian = Guardian(cookie)
         try:
             abandon(guardian)
-            wait_for_pause(guardian)
-            os.kill(guardian.pid, signal.SIGSTOP)
+            wait_for_pause(guardian, paused)
             process.stdin.write(b"go\n")
             process.stdin.flush()
             assert process.stdout.readline() == b"here\n"
-            os.kill(guardian.pid, signal.SIGCONT)
+            go.write_text("go\n")
             wait_for_end(guardian)
             assert process.wait(PATIENCE) == -signal.SIGKILL
         finally:
             process.kill()
+            os.kill(guardian.pid, signal.SIGKILL)  # it may wait for the test for ever
+            guardian.dismiss()
 
 
 def test_it_spares_what_it_was_told_to_forget_and_strangers(guardian: Guardian) -> None:

@@ -67,7 +67,8 @@ class Ground:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.port = free_ports()("db", 1)
+        self.ports = free_ports()  # kept: the port is ours for as long
+        self.port = self.ports("db", 1)
         self.command = ""
         self.environ = dict[str, str]()
         self.hub = LogHub(lambda: 0.0)
@@ -328,7 +329,7 @@ def test_a_command_that_hangs_is_killed_with_all_it_started_and_tried_again(
     """Once is not for ever."""
     monkeypatch.setattr(readiness, "ONE_TRY", 0.2)
     process = ground.spawn("exec sleep 60")
-    ground.wait(Exec("test -e hung || { sleep 1000 & echo $! > hung; wait; }"), process)
+    ground.wait(Exec("test -s hung || { sleep 1000 & echo $! > hung; wait; }"), process)
     assert ended(int((ground.root / "hung").read_text()))
 
 

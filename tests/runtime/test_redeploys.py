@@ -126,6 +126,8 @@ def test_what_is_as_before_is_no_redeploy(tmp_path: Path) -> None:
                 made.write("lib.py", "1")
                 made.write("fresh", "1")
                 os.replace(tmp_path / "fresh", tmp_path / "app.py")
+                made.write("gone.py", "1")
+                (tmp_path / "gone.py").unlink()
                 made.write("real.py", "1")
             assert (await made.decision()).paths == ("real.py",)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from procman.core.formation import RELEASE
 from procman.core.profile import DIRECTORY, argv_in_slug
 from procman.core.release import Release, Status, draft, rollback
 from procman.errors import ProcmanError
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from procman.runtime.slugs.overlay import Copies
     from procman.runtime.slugs.store import SlugStore
 
-RELEASE = "release"  # the process type that runs once before a release goes live
 RELEASE_LIMIT = 3600.0  # seconds, Heroku's
 
 
