@@ -45,12 +45,15 @@ class _Output(FileIO):
     """What nobody reads any more is dropped, and the command goes on to the status that it would
     have anyhow: whoever runs it with `| head` has seen enough, and is told of no failure. (click
     would make it one; a status of 0 for every lost reader would hide the failures that there are.)
+    One that lags is waited for.
     """
 
     def write(self, data: ReadableBuffer, /) -> int:
         """As a file does, but for a broken pipe."""
+        from procman.runtime.writing import write_some
+
         try:
-            return super().write(data)
+            return write_some(self.fileno(), data)
         except BrokenPipeError:
             return memoryview(data).nbytes
 
@@ -59,12 +62,13 @@ def _take_any_output() -> None:
     """Names of files and commands, which may be no UTF-8, are printed as they were read; Python
     does so by itself in the locales C and POSIX only.
     """
-    sys.stdout = TextIOWrapper(
-        BufferedWriter(_Output(1, "w", closefd=False)),
-        encoding=sys.stdout.encoding,
-        errors="surrogateescape",
-        line_buffering=True,
-    )
+    sys.stdout = _output(1, sys.stdout.encoding, "surrogateescape")
+    sys.stderr = _output(2, sys.stderr.encoding, "backslashreplace")
+
+
+def _output(descriptor: int, encoding: str, errors: str) -> TextIOWrapper:
+    raw = BufferedWriter(_Output(descriptor, "w", closefd=False))
+    return TextIOWrapper(raw, encoding=encoding, errors=errors, line_buffering=True)
 
 
 def _speak_utf8() -> None:

@@ -35,6 +35,7 @@ from procman.runtime.terminal import (
     signal_keys,
     window_of,
 )
+from procman.runtime.writing import write_all
 
 STDIN, STDOUT = 0, 1
 HELD = 64 * 1024  # bytes read ahead of a dyno that does not read
@@ -135,7 +136,8 @@ class _Session:
             self._say("the app has ended")
             self._status = 0
         for frame in self._frames.feed(data):
-            self._act_on(frame)
+            if self._status is None:
+                self._act_on(frame)
 
     def _act_on(self, frame: Frame) -> None:
         match frame:
@@ -213,10 +215,8 @@ class _Session:
 
     def _show(self, data: bytes) -> None:
         self._column_zero = data.endswith(b"\n")
-        view = memoryview(data)
         try:
-            while view:
-                view = view[os.write(STDOUT, view) :]
+            write_all(STDOUT, data)
         except BrokenPipeError:
             self._status = 0  # who reads it has seen enough
 

@@ -18,6 +18,7 @@ from procman.core.recall import Batch, Selection, batches
 from procman.core.style import SYSTEM, Look, colour_of, for_json, for_screen, iso_time, prefix_of
 from procman.errors import InputError, NotRunningError, UsageError
 from procman.runtime.recall import Recall, wait_for_bell
+from procman.runtime.writing import write_all
 
 if TYPE_CHECKING:
     from socket import socket
@@ -244,10 +245,8 @@ class _Printer:
         return self._colours[source]
 
     def _write(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            self.has_printed = True
-            view = view[os.write(STDOUT, view) :]
+        self.has_printed = self.has_printed or bool(data)
+        write_all(STDOUT, data)
 
 
 def _read_app(options: Mapping[str, object]) -> tuple[str, Settings, Mapping[str, str]]:

@@ -64,8 +64,12 @@ def running_release(root: str) -> str | None:
     return release if isinstance(release, str) else None
 
 
-def plan_release(inputs: Inputs, asked: Sequence[str], release: Release) -> App:
-    """What `start --release TYPE…` runs: expands the slug, with a bar where that takes long."""
+def plan_release(inputs: Inputs, asked: Sequence[str], name: str) -> App:
+    """What `start --release TYPE…` runs: expands the slug, with a bar where that takes long.
+
+    Raises ProcmanError when the release of this name cannot be run.
+    """
+    release = find_release(inputs.root, name)
     released = expand(inputs.root, release)
 
     def plan_it(release: Release, released: Released) -> App:
@@ -73,4 +77,4 @@ def plan_release(inputs: Inputs, asked: Sequence[str], release: Release) -> App:
         app = plan(inputs_of(inputs, release), asked, say=unsaid)
         return replace(app, released=released, plan_release=plan_it)
 
-    return plan_it(release, released)
+    return replace(plan_it(release, released), follows_current=name == CURRENT)

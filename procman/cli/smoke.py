@@ -25,6 +25,7 @@ from procman.core.smoke import ENDED, UNREAD, Report, as_annotations, as_json, a
 from procman.errors import InputError, UsageError
 from procman.runtime.blueprint import App
 from procman.runtime.inputs import read_inputs
+from procman.runtime.writing import write_all
 
 OK = "200"
 STDOUT, STDERR = 1, 2
@@ -152,9 +153,7 @@ def _put(text: str, descriptor: int) -> None:
     """Write it all. Raises BrokenPipeError when nobody reads it, which `sys.stdout` lets pass here:
     a status that is not 0 needs its word elsewhere.
     """
-    view = memoryview(text.encode(errors="surrogateescape"))
-    while view:
-        view = view[os.write(descriptor, view) :]
+    write_all(descriptor, text.encode(errors="surrogateescape"))
 
 
 def _say_unread(report: Report) -> None:

@@ -89,9 +89,9 @@ def start(
                 "--watch with --release: what was released does not change",
                 hint="`procman deploy` releases what was saved",
             )
-        from procman.cli.released import find_release, plan_release
+        from procman.cli.released import plan_release
 
-        app = plan_release(inputs, types, find_release(inputs.root, release))
+        app = plan_release(inputs, types, release)
     else:
         inputs.procfile.require_valid()
         show_problems(inputs.procfile)

@@ -18,6 +18,7 @@ from procman.core.top import Top
 from procman.errors import NotRunningError, UsageError
 from procman.runtime.client import ask, ask_within
 from procman.runtime.terminal import noted_signals, raw_keys, read_signals, window_of
+from procman.runtime.writing import write_all
 
 STDIN, STDOUT = 0, 1
 EVERY = 1.0  # seconds between two looks, as in `docker stats`
@@ -111,7 +112,4 @@ class _Screen:
         window = window_of(STDOUT, STDIN) or UNKNOWN_WINDOW
         lines, self._first = self._top.lines(title, time.time(), window, max(0, self._first))
         text = "".join(f"{line}\x1b[K\r\n" for line in lines[:-1]) + f"{lines[-1]}\x1b[K\x1b[J"
-        data = b"\x1b[H" + text.encode(sys.stdout.encoding or "utf-8", "replace")
-        view = memoryview(data)
-        while view:
-            view = view[os.write(STDOUT, view) :]
+        write_all(STDOUT, b"\x1b[H" + text.encode(sys.stdout.encoding or "utf-8", "replace"))

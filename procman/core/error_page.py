@@ -123,8 +123,8 @@ def _facts(code: Code, outage: Outage | None, detail: str) -> list[str]:
         facts.append(f"It is started again {f'in {seconds} s' if seconds > 0 else 'now'}.")
     if outage.dyno:
         facts.append(f"Start it at once with: procman restart {outage.dyno}")
-    if code is Code.H14:
-        facts.append("Start one with: procman scale web=1")
+    if outage.remedy:
+        facts.append(f"Start one with: {outage.remedy}")
     return facts
 
 

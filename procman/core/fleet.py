@@ -75,6 +75,13 @@ class Fleet:
     status: int | None = None  # the app's own exit status, once it is decided
 
     @property
+    def failed_status(self) -> int:
+        """The exit status of the dyno that was the first to fail for good; 0 when none has."""
+        failed = [dyno for dyno in self.dynos.values() if dyno.has_given_up]
+        first = min(failed, key=lambda dyno: dyno.since, default=None)
+        return 0 if first is None else shell_status(first.status or 0)
+
+    @property
     def is_ending(self) -> bool:
         """Whether nothing boots any more."""
         return self.phase is not Phase.RUNNING
@@ -365,9 +372,7 @@ class Fleet:
             return ()
         dynos = [d for d in self.dynos.values() if not self._is_held_up(d)]
         if all(d.state is State.FINISHED or d.has_given_up for d in dynos):
-            failed = [d for d in dynos if d.has_given_up]
-            first = min(failed, key=lambda d: d.since, default=None)
-            return self.end(0 if first is None else shell_status(first.status or 0), now)
+            return self.end(self.failed_status, now)
         if self.ends is Ends.DONE or not any(d.state is State.CRASHED for d in dynos):
             return ()
         if all(d.state is State.FINISHED or self._is_broken(d) for d in dynos):

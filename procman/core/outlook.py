@@ -25,7 +25,7 @@ def outlook(fleet: Fleet, now: float, last_lines: Callable[[str], Sequence[bytes
     crashed = [d for d in dynos if d.state in (State.CRASHED, State.FINISHED)]
     if not crashed:
         what = "is scaled to 0" if not fleet.formation.get(WEB) else "is stopped"
-        return Outage(Code.H14, status_line=f"web {what}")
+        return Outage(Code.H14, status_line=f"web {what}", remedy="procman scale web=1")
     last = max(crashed, key=lambda dyno: dyno.since)
     return Outage(
         Code.H10,

@@ -59,6 +59,7 @@ class Outage:
     status_line: str = ""  # `exited with status 1`
     last_lines: Sequence[bytes] = ()
     retry_in: float | None = None  # seconds
+    remedy: str = ""  # the command that would start one
 
 
 Outlook = Waiting | Outage

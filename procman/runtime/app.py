@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from procman.core.dyno import Exited, Spawn
 from procman.core.environment import COOKIE
-from procman.core.fleet import WEB, Ends, Fleet
+from procman.core.fleet import Ends, Fleet
 from procman.core.readiness import Log
 from procman.errors import ProcmanError
 from procman.runtime import orphans
@@ -33,6 +33,7 @@ from procman.runtime.last_lines import LastLines
 from procman.runtime.loghub import LogHub, Sink
 from procman.runtime.process import keep_descriptors
 from procman.runtime.screen import Screen
+from procman.runtime.taken_ports import taken_ports
 
 if TYPE_CHECKING:
     import socket
@@ -96,7 +97,7 @@ def start(app: App, companion: Companion | None = None) -> int:
             hint="`procman ps` shows it, `procman stop` stops it",
         )
     try:
-        with _taken_ports(app) as sockets:
+        with taken_ports(app) as sockets:
             return _Run(app, home, companion, sockets).run()
     finally:
         home.remove() if app.is_aside else home.release()
@@ -111,32 +112,6 @@ def _require_descriptors(dynos: int) -> None:
             f"only {limit} files may be open at once, and this app needs {needed}",
             hint=f"start it where more are allowed: `ulimit -n {max(1024, needed)}`",
         )
-
-
-@contextmanager
-def _taken_ports(app: App) -> Iterator[Sequence[socket.socket]]:
-    """What the router listens on, before a dyno can: one that does not heed $PORT may want it.
-
-    Only the router and web dynos are sure to listen; a worker's taken port may not matter.
-    """
-    if not app.formation.get(WEB) and app.front is None:
-        yield ()
-        return
-    from procman.runtime.bind import close_all, listen, require_free_port
-
-    if app.front is not None:
-        sockets = listen(app.front.host, app.front.port, "the router")
-        try:
-            yield sockets
-        finally:
-            close_all(sockets)
-        return
-    if app.shared is not None:
-        require_free_port(app.shared.host, app.shared.port, "the web dynos")
-    else:
-        for number in range(1, app.formation[WEB] + 1):
-            require_free_port("127.0.0.1", app.port_of(WEB, number), f"{WEB}.{number}")
-    yield ()
 
 
 class _Run:
@@ -314,9 +289,10 @@ class _Run:
                 self._following(supervisor, web),
             ):
                 answer()  # who is told that web is up may ask the router, which listens now
-                if self._companion is not None:
-                    await self._companion.watch(supervisor, self._describe)
-                await supervisor.over.wait()
+                async with self._caught_up(supervisor):
+                    if self._companion is not None:
+                        await self._companion.watch(supervisor, self._describe)
+                    await supervisor.over.wait()
         self._on_signal = _nothing
         return self._fleet.status or 0
 
@@ -331,15 +307,28 @@ class _Run:
         async with Redeployer(supervisor, self._blueprint, self._hub, web).following():
             yield
 
+    @asynccontextmanager
+    async def _caught_up(self, supervisor: Supervisor) -> AsyncIterator[None]:
+        """With the release that is current now, where it is the current one that runs."""
+        if not self._app.follows_current:
+            yield
+            return
+        async with self._the_mover(supervisor).caught_up():
+            yield
+
     async def _move(
         self, supervisor: Supervisor, request: Request, connection: socket.socket
     ) -> None:
-        """To another release, which is rare enough to be imported for."""
+        """To another release."""
+        await self._the_mover(supervisor).serve(request, connection)
+
+    def _the_mover(self, supervisor: Supervisor) -> Mover:
+        """Needed rarely enough to be imported for."""
         from procman.runtime.releases.move import Mover
 
         if self._mover is None:
             self._mover = Mover(supervisor, self._blueprint, self._hub)
-        await self._mover.serve(request, connection)
+        return self._mover
 
     def _heed_signals(self, supervisor: Supervisor) -> None:
         """End for each signal that was noted."""
@@ -366,11 +355,14 @@ class _Run:
         self._screen.patience = READER_PATIENCE / 25 if kill else READER_PATIENCE
 
     def _end_gone(self, supervisor: Supervisor, error: OSError) -> None:
-        """Nobody reads us any more (EPIPE): a clean stop. Any other error is one."""
+        """Nobody reads us any more (EPIPE): a clean stop, unless a dyno has failed for good before.
+        Any other error is one.
+        """
         broken = isinstance(error, BrokenPipeError)
         if not broken:
             _complain(f"procman: standard output: {error.strerror}\n")
-        supervisor.end(0 if broken else 1, "standard output is gone, stopping", kill=False)
+        status = self._fleet.failed_status if broken else 1
+        supervisor.end(status, "standard output is gone, stopping", kill=False)
 
     def _note_signal(self, number: int, _frame: FrameType | None) -> None:
         """Remember it for the loop, if one runs; while the screen is emptied: give up.

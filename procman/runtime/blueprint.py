@@ -66,7 +66,9 @@ class App:
     one socket.
 
     `released`: it runs from this release, not from the working tree; `plan_release` is then what
-    another release would be. `preboot`: new web dynos come up beside the old ones.
+    another release would be. `follows_current`: the current release was asked for, so that it moves
+    to one that became current before it could be asked to. `preboot`: new web dynos come up beside
+    the old ones.
     """
 
     root: str
@@ -87,6 +89,7 @@ class App:
     is_aside: bool = False  # beside the app's own: no lock, no history, and no end unasked
     released: Released | None = None
     plan_release: Callable[[Release, Released], App] | None = None
+    follows_current: bool = False
     watch: Watch | None = None
     preboot: bool = False
 
@@ -180,7 +183,7 @@ class Blueprint:
         return command if self.app.released is None else self._in_copy(command, dyno, boot)
 
     def _in_copy(self, command: Command, dyno: str, boot: int) -> Command:
-        """The same in a copy of the release's slug, after its `.profile.d`."""
+        """The same in a copy of the release's slug, after its `.profile.d` and `.profile`."""
         released = self.app.released
         assert released is not None
         assert self.copies is not None

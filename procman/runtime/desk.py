@@ -106,6 +106,7 @@ class Desk:
     async def _scale(self, request: Request) -> Answer:
         changed = parse_scale(request.words("changes"), self._formation())
         if changed:
+            self._require_no_end()
             for name, quantity in changed.items():
                 if quantity:  # a port past 65535 is an error before anything changes
                     self._boots.port_of(f"{name}.{quantity}")
@@ -122,6 +123,7 @@ class Desk:
 
     async def _restart(self, request: Request) -> Answer:
         names = [name for name in self._targets(request) if not self._fleet.is_leaving(name)]
+        self._require_no_end()
         boots = newest(self._fleet, names)
         kill, now = request.flag("now"), self._supervisor.now
         asked = request.fields.get("preboot")
@@ -161,11 +163,19 @@ class Desk:
 
     async def _wake(self, request: Request) -> Answer:
         names = self._web_targets(request)
+        self._require_no_end()
         self._supervisor.perform(self._fleet.wake(self._supervisor.now, names))
         waiting: Mapping[str, str] = {}
         if request.flag("wait"):
             waiting = await self._until_settled(names, PATIENCE)
         return {"dynos": names, "unsettled": waiting}
+
+    def _require_no_end(self) -> None:
+        """Nothing boots any more once the app is to end."""
+        if self._fleet.is_ending:
+            raise ProcmanError(
+                "the app is being stopped", hint="`procman stop --wait` returns when it is gone"
+            )
 
     def _web_targets(self, request: Request) -> list[str]:
         """Without targets the web dynos: the others never sleep."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from procman.core.style import Look, for_json, for_screen, prefix_of
 from procman.runtime.loghub import Source
+from procman.runtime.writing import write_some
 
 if TYPE_CHECKING:
     from queue import SimpleQueue
@@ -163,7 +164,7 @@ class Screen:
         try:
             view = memoryview(data)
             while view:
-                size = os.write(self._descriptor, view[:WRITE_SIZE])
+                size = write_some(self._descriptor, view[:WRITE_SIZE])
                 self._written += size
                 view = view[size:]
         except OSError as error:

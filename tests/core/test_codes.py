@@ -103,7 +103,8 @@ def test_only_who_asks_for_a_page_gets_one(accept: bytes | None, page: bool) -> 
 
 
 def test_an_outage_of_no_dyno_in_particular_is_told_in_a_sentence() -> None:
-    outage = Outage(Code.H14, status_line="web is scaled to 0")
+    remedy = "procman scale web=1"
+    outage = Outage(Code.H14, status_line="web is scaled to 0", remedy=remedy)
     _, body = answer(Code.H14, 503, outage, page=False, again=True, request_id="", close=False)
     assert body.decode().splitlines()[1:] == [
         "web is scaled to 0.",

@@ -282,6 +282,20 @@ def test_a_push_deploys_or_is_refused_with_the_reason(app: ReleaseApp) -> None:
     site.stop()
 
 
+def test_a_push_to_an_app_that_was_moved_deploys(app: ReleaseApp) -> None:
+    """With what `git init` once made of it, or, of an older procman, when it is done again."""
+    app.done("git", "init")
+    app.sandbox.root = app.root.rename(app.root.with_name("moved"))
+    pushed = app.git("push", ".procman/repository.git", "main")
+    assert "remote: Deploying moved... done, v1" in pushed.stderr
+    gone = str(app.root.with_name("gone") / "hooks")
+    app.git("-C", ".procman/repository.git", "config", "core.hooksPath", gone)
+    app.done("git", "init")
+    app.commit(101)
+    pushed = app.git("push", "procman", "main")
+    assert "remote: Deploying moved... done, v2" in pushed.stderr
+
+
 def test_of_two_pushes_at_once_the_second_is_not_live_when_git_refuses_it(
     app: ReleaseApp, tmp_path: Path
 ) -> None:

@@ -323,6 +323,19 @@ def test_a_reader_that_goes_away_is_a_clean_stop(sandbox: Sandbox) -> None:
     assert not running.survivors()
 
 
+def test_a_reader_that_goes_away_hides_no_dyno_that_failed_for_good(sandbox: Sandbox) -> None:
+    """The first one's status, as if the app had ended by itself."""
+    procfile = "a: exit 3\nb: while read line <gate; do echo line; done\n"
+    os.mkfifo(sandbox.root / "gate")
+    running = sandbox.start(procfile, "--restart", "never")
+    running.until("a.1 crashed, status 3")
+    assert running.process.stdout is not None
+    running.process.stdout.close()
+    (sandbox.root / "gate").write_text("go\n")
+    assert running.process.wait(60) == 3
+    assert not running.survivors()
+
+
 # --- formation, ports, environment ---
 
 

@@ -37,8 +37,10 @@ def call(sandbox: Sandbox, command: str, redirection: str) -> subprocess.Complet
     )
 
 
-def unread(sandbox: Sandbox, command: str) -> subprocess.CompletedProcess[str]:
-    """`procman COMMAND`, its standard output a pipe that nobody reads."""
+def unread(
+    sandbox: Sandbox, command: str, *, both: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """`procman COMMAND`, its standard output a pipe that nobody reads; with `both` all it says."""
     reading, writing = os.pipe()
     os.close(reading)
     try:
@@ -48,7 +50,7 @@ def unread(sandbox: Sandbox, command: str) -> subprocess.CompletedProcess[str]:
             env=clean_environment(new_mark(), {}, sandbox.root),
             input="a line\n",
             stdout=writing,
-            stderr=subprocess.PIPE,
+            stderr=writing if both else subprocess.PIPE,
             text=True,
             timeout=PATIENCE,
             check=False,
@@ -73,6 +75,17 @@ def test_a_reader_that_went_away_is_no_failure(sandbox: Sandbox, command: str) -
     """`procman releases | head -1`: it has seen enough."""
     done = unread(sandbox, command)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [("check", 0), ("--bogus", 2), ("scale a=x", 1), ("run no-such-command a", 127)],
+)
+def test_a_reader_of_both_streams_that_went_away_changes_no_status(
+    sandbox: Sandbox, command: str, status: int
+) -> None:
+    """`procman check 2>&1 | head -1`."""
+    assert unread(sandbox, command, both=True).returncode == status
 
 
 def test_who_attaches_and_reads_nothing_leaves(sandbox: Sandbox) -> None:

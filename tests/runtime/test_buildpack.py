@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from procman.core.environment import COOKIE
 from procman.core.slug import Metadata
 from procman.errors import ProcmanError
+from procman.runtime.boots import cookie_of
 from procman.runtime.slugs.build import Log, Order, build
 from procman.runtime.slugs.build_step import run
 from procman.runtime.slugs.scratch import DELETE_AFTER, Claim
@@ -195,8 +197,22 @@ def test_what_a_compile_leaves_in_the_background_neither_holds_us_nor_lives_on(
     """The exit is the leader's, though another still holds the pipe."""
     said = bytearray()
     script = "(trap '' TERM HUP; exec sleep 600) & echo $!"
-    assert run(["/bin/sh", "-c", script], tmp_path, os.environ, 60.0, said.extend) == 0
+    assert run(["/bin/sh", "-c", script], tmp_path, marked(), 60.0, said.extend) == 0
     wait_for_the_end_of(int(said))
+
+
+def test_what_a_compile_leaves_in_another_session_does_not_live_on(tmp_path: Path) -> None:
+    """A build tool's daemon."""
+    os.mkfifo(tmp_path / "told")
+    said = bytearray()
+    script = "setsid sh -c 'echo $$ >told; exec sleep 600' & cat told"
+    assert run(["/bin/sh", "-c", script], tmp_path, marked(), 60.0, said.extend) == 0
+    wait_for_the_end_of(int(said))
+
+
+def marked() -> dict[str, str]:
+    """Our environment, with a cookie of its own."""
+    return {**os.environ, COOKIE: cookie_of(os.urandom(16).hex(), "build", 1)}
 
 
 KILLED = """
@@ -207,8 +223,9 @@ def killed(data):
     sys.stdout.buffer.write(data)
     sys.stdout.flush()
     os.kill(os.getpid(), signal.SIGKILL)
-run(["/bin/sh", "-c", "trap '' HUP TERM; sleep 600 & echo $$ $!; wait"], Path("/"), os.environ,
-    600.0, killed)
+script = "trap '' HUP TERM; sleep 600 & a=$!; setsid sleep 600 & echo $$ $a $!; wait"
+variables = {**os.environ, "PROCMAN_COOKIE": os.urandom(16).hex() + ".build.1."}
+run(["/bin/sh", "-c", script], Path("/"), variables, 600.0, killed)
 """
 
 

@@ -273,3 +273,20 @@ def test_where_no_thread_is_to_be_had_a_slow_reader_is_waited_for(
     screen.close()
     pipe.read(8)
     assert pipe.seen == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_a_descriptor_that_somebody_else_made_nonblocking_loses_nothing(
+    pipe: Pipe, direct: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O_NONBLOCK is there for all who share it: a neighbour in the shell's pipeline has set it."""
+    if not direct:
+        monkeypatch.setattr(module, "_open_again", lambda _descriptor: None)
+    os.set_blocking(pipe.writing, False)
+    screen = Screen(pipe.writing, PLAIN)
+    lines = numbered(1 << 18)
+    screen.write(WEB, lines, 0.0)
+    pipe.read(len(lines))
+    screen.close()
+    assert pipe.seen == lines
+    assert screen.gone is None

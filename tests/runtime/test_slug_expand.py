@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -19,7 +21,7 @@ from procman.core.slug import Entry, Kind, MiB
 from procman.core.slug_tar import END, header, padding
 from procman.errors import SlugError
 from procman.runtime.slugs.expand import digest_of, expand, survey, verify
-from procman.runtime.slugs.file import extract
+from procman.runtime.slugs.file import INSIDE, extract
 from procman.runtime.slugs.pack import pack
 
 
@@ -218,6 +220,112 @@ def test_a_directory_that_is_not_empty_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in out.iterdir()] == ["mine"]
     (out / "mine").unlink()
     assert extract(file, out) == 6
+
+
+@pytest.mark.parametrize("way", ["by its name", "as the current one", "by a link"])
+def test_an_empty_directory_stays_the_very_one_that_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """A shell may be in it, and its mode is its owner's."""
+    file = packed(tmp_path)
+    out = tmp_path / "out"
+    out.mkdir()
+    out.chmod(0o710)
+    before = out.stat()
+    name = out
+    if way == "as the current one":
+        monkeypatch.chdir(out)
+        name = Path()
+    elif way == "by a link":
+        name = tmp_path / "link"
+        name.symlink_to("out")
+    assert extract(file, name) == 6
+    assert (out.stat().st_ino, out.stat().st_mode) == (before.st_ino, before.st_mode)
+    assert sorted(os.listdir(out)) == ["big", "link", "run", "sub"]
+    subprocess.run(["diff", "-r", "tree", "out"], cwd=tmp_path, check=True)
+
+
+def test_an_empty_mount_point_is_extracted_into(tmp_path: Path) -> None:
+    """Nothing is renamed over it, nor from another file system."""
+    program = 'mount -t tmpfs none "$2" && "$0" -c "$1" "$3" "$2" && ls "$2"'
+    extraction = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from procman.runtime.slugs.file import extract\n"
+        "extract(Path(sys.argv[1]), Path(sys.argv[2]))\n"
+    )
+    unshare = ["unshare", "--mount", "--map-root-user", "--"]  # gone with the shell
+    if not shutil.which("unshare") or subprocess.run([*unshare, "true"], check=False).returncode:
+        pytest.skip("no mounts here")
+    (tmp_path / "disk").mkdir()
+    arguments = [sys.executable, extraction, str(tmp_path / "disk"), str(packed(tmp_path))]
+    result = subprocess.run(
+        [*unshare, "sh", "-c", program, *arguments], capture_output=True, text=True, check=False
+    )
+    assert (result.stdout.split(), result.stderr) == (["big", "link", "run", "sub"], "")
+
+
+@pytest.mark.parametrize(
+    ("problem", "raised"),
+    [
+        (OSError(errno.EIO, "Input/output error"), SlugError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ],
+    ids=["the disk", "Ctrl-C"],
+)
+def test_nothing_stays_in_an_empty_directory_when_it_does_not_get_all(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    problem: BaseException,
+    raised: type[BaseException],
+) -> None:
+    """The third entry cannot be moved to it; before that, the slug is no good."""
+    out = tmp_path / "out"
+    out.mkdir()
+    evil = archive(
+        tmp_path / "evil.tgz", ("./app/good", b"x"), special("./app/p", tarfile.FIFOTYPE)
+    )
+    with pytest.raises(SlugError):
+        extract(evil, out)
+    rename, left = os.rename, iter([True, True])
+
+    def refuse(old: Path, new: Path) -> None:
+        if new.parent == out and not next(left, False):
+            raise problem
+        rename(old, new)
+
+    monkeypatch.setattr(os, "rename", refuse)
+    with pytest.raises(raised):
+        extract(packed(tmp_path), out)
+    assert os.listdir(out) == []
+
+
+def test_what_comes_into_an_empty_directory_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    """Nothing is written over it."""
+    out = tmp_path / "out"
+    out.mkdir()
+
+    def write(done: int, total: int) -> None:
+        (out / "run").write_text("mine")
+
+    with pytest.raises(SlugError, match="not an empty directory"):
+        extract(packed(tmp_path), out, write)
+    assert [(path.name, path.read_text()) for path in out.iterdir()] == [("run", "mine")]
+
+
+def test_what_a_killed_extraction_left_in_a_directory_is_swept(tmp_path: Path) -> None:
+    """If there is nothing else: beside other files it may be somebody's own."""
+    file = packed(tmp_path)
+    out = tmp_path / "out"
+    left = out / f"{INSIDE}x"
+    (left / "app").mkdir(parents=True)
+    (out / "mine").write_text("x")
+    with pytest.raises(SlugError, match="not an empty directory"):
+        extract(file, out)
+    assert sorted(os.listdir(out)) == [left.name, "mine"]
+    (out / "mine").unlink()
+    assert extract(file, out) == 6
+    assert not left.exists()
 
 
 def test_a_directory_in_a_directory_that_is_not_there_is_an_error(tmp_path: Path) -> None:

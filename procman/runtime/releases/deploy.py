@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from procman.core.formation import RELEASE
-from procman.core.profile import DIRECTORY, argv_in_slug
+from procman.core.profile import argv_in_slug
 from procman.core.release import Release, Status, draft, rollback
 from procman.errors import ProcmanError
 from procman.runtime.releases.ledger import INTERRUPTED, Ledger, LedgerWriter, now
+from procman.runtime.releases.released import has_profile
 from procman.runtime.slugs.build import Log
 from procman.runtime.slugs.build_step import ended, run
 
@@ -89,7 +90,7 @@ class Deploy:
     def _run_release_phase(self, release: Release, digest: str, tree: Path) -> None:
         self.log.heading("Running release phase...")
         command = release.process_types[RELEASE]
-        argv = argv_in_slug(command, has_profile=(tree / DIRECTORY).is_dir())
+        argv = argv_in_slug(command, has_profile=has_profile(tree))
         output = self.log.output()
         copy = self.copies.copy_for(digest, f"{RELEASE}.1", release.version)
         try:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from procman.runtime.slugs.store import SlugStore
 
 REMOTE = "procman"
+HOOKS = "hooks"
 # git runs it in the repository, which is two levels below the app wherever that is moved to.
 HOOK = """\
 #!/bin/sh
@@ -35,9 +36,10 @@ def make_repository(store: SlugStore) -> Path:
     repository = repository_of(store)
     ask(store.home, "init", "--quiet", "--bare", "--template=", repository.name)
     ask(repository, "symbolic-ref", "HEAD", "refs/heads/main")
-    # A user's own core.hooksPath would take the place of our hook.
-    ask(repository, "config", "core.hooksPath", str(repository / "hooks"))
-    hook = repository / "hooks" / "pre-receive"
+    # A user's own core.hooksPath would take the place of our hook. git runs it in the repository,
+    # and so finds it there as well when the app has been moved.
+    ask(repository, "config", "core.hooksPath", HOOKS)
+    hook = repository / HOOKS / "pre-receive"
     try:
         hook.parent.mkdir(exist_ok=True)
         hook.write_text(HOOK.format(python=shlex.quote(sys.executable)), encoding="utf-8")

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Collection, Coroutine, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Collection, Coroutine, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from procman.core.moving import (
     verdicts,
 )
 from procman.core.readiness import Spawned
-from procman.core.release import Status, find
+from procman.core.release import Release, Status, current, find
 from procman.core.status import PATIENCE, STEADY
 from procman.core.wire import Request, encode, error_answer
 from procman.errors import ProcmanError
@@ -48,6 +48,7 @@ class Mover:
         self._blueprint = blueprint
         self._hub = hub
         self._lock = asyncio.Lock()
+        self._let_gone: dict[str, int] = {}  # by this move: how many there were of each type
 
     async def serve(self, request: Request, connection: socket.socket) -> None:
         """Move to the release of this name; the answer comes when it is up.
@@ -61,34 +62,76 @@ class Mover:
             return
         name = request.text("name")
         async with self._lock:
-            old, quantities = self._blueprint.app, dict(self._fleet.formation)
             new = await asyncio.to_thread(self._plan, name)
-            try:
-                await _unless_gone(connection, self._move_to(new))
-                web, others = movable(self._fleet)  # one stopped by hand stays down
-                answer = {"ok": True, "release": name, "dynos": [*web, *others]}
-                await loop.sock_sendall(connection, encode(answer))
-                await _until_gone(connection)
-                await asyncio.to_thread(self._require_live, name)
-            except Exception as error:  # whatever it is, the app is to run as before
-                problem = error if isinstance(error, ProcmanError) else ProcmanError(str(error))
-                self._hub.say(f"{name} is not live: {problem}")
-                await self._move_back(old, quantities)
-            else:
-                self._hub.say(f"{name} is live")
-                return
+            problem = await self._attempt(name, self._move_for(connection, new))
             kept = self._blueprint.app
-        with suppress(ConnectionError):  # the asker may be gone
-            await loop.sock_sendall(connection, error_answer(problem))
-        await self._bring_back(kept)
+        if problem is not None:
+            with suppress(ConnectionError):  # the asker may be gone
+                await loop.sock_sendall(connection, error_answer(problem))
+            await self._bring_back(kept)
+
+    @asynccontextmanager
+    async def caught_up(self) -> AsyncIterator[None]:
+        """With the release that is current by now. For an app that can be asked to move from now
+        on: whoever deployed before found that it did not run. What could not go back at once, where
+        that one did not come up, is tried meanwhile.
+        """
+        # No group: it would wrap what the block raises.
+        task = asyncio.create_task(self._bring_back(await self._catch_up()))
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _catch_up(self) -> App:
+        """Move to the current release; the app that is kept, for `_bring_back`.
+
+        It is over at the latest when the app ends. Where it fails, that is said, and the app stays.
+        """
+        async with self._lock:
+            try:
+                release = current(self._releases())
+                if release is None or release.name == _name(self._blueprint.app):
+                    return self._blueprint.app
+                self._hub.say(f"{release.name} was released while the app was starting")
+                new = await asyncio.to_thread(self._plan, release.name)
+            except ProcmanError as error:
+                self._hub.say(f"{_name(self._blueprint.app)} stays: {error}")
+            else:
+                await self._attempt(release.name, self._move_to(new))
+            return self._blueprint.app
+
+    async def _attempt(self, name: str, moving: Awaitable[None]) -> ProcmanError | None:
+        """Move, and move back where that fails: then why it did."""
+        old = self._blueprint.app
+        self._let_gone = {}
+        try:
+            await moving
+        except Exception as error:  # whatever it is, the app is to run as before
+            problem = error if isinstance(error, ProcmanError) else ProcmanError(str(error))
+            self._hub.say(f"{name} is not live: {problem}")
+            await self._move_back(old)
+            return problem
+        self._hub.say(f"{name} is live")
+        return None
+
+    async def _move_for(self, connection: socket.socket, new: App) -> None:
+        """Move, answer, and wait until the asker has settled that the release is live."""
+        await _unless_gone(connection, self._move_to(new))
+        web, others = movable(self._fleet)  # one stopped by hand stays down
+        answer = {"ok": True, "release": _name(new), "dynos": [*web, *others]}
+        await asyncio.get_running_loop().sock_sendall(connection, encode(answer))
+        await _until_gone(connection)
+        await asyncio.to_thread(self._require_live, _name(new))
 
     def _plan(self, name: str) -> App:
         """The app that runs now with what is the release's, its slug expanded."""
         app = self._blueprint.app
         assert app.plan_release is not None
-        store = SlugStore(app.root)
-        release = find(Ledger(store).read(), name)
-        new = app.plan_release(release, expand_release(store, release))
+        release = find(self._releases(), name)
+        new = app.plan_release(release, expand_release(SlugStore(app.root), release))
         is_routed = any(of_type.policy.routed for of_type in new.types.values())
         if (is_routed and app.front is None) or (new.shared is not None and app.shared is None):
             raise ProcmanError(
@@ -105,8 +148,11 @@ class Mover:
             released=new.released,
         )
 
+    def _releases(self) -> tuple[Release, ...]:
+        return Ledger(SlugStore(self._blueprint.app.root)).read()
+
     def _require_live(self, name: str) -> None:
-        release = find(Ledger(SlugStore(self._blueprint.app.root)).read(), name)
+        release = find(self._releases(), name)
         if release.status is not Status.SUCCEEDED:
             raise ProcmanError("its deploy was interrupted")
 
@@ -115,19 +161,24 @@ class Mover:
         ports may be those of what is new, which is scaled as at a start.
         """
         before = self._blueprint.app
-        added = {n: new.formation.get(n, 0) for n in new.types if n not in before.types}
+        added = [name for name in new.types if name not in before.types]
         gone = [name for name in before.types if name not in new.types]
         self._hub.say(f"moving to {_name(new)}")
         take_over(self._supervisor, self._blueprint, new)
-        web, others = movable(self._fleet)
+        web, _ = movable(self._fleet)
         numbers = newest(self._fleet, web)
         await self._wait(numbers, self._fleet.preboot(web, self._supervisor.now))
-        others = [name for name in others if name.rpartition(".")[0] in new.types]
+        self._let_gone = {name: self._fleet.formation.get(name, 0) for name in gone}
         await self._let_go(gone)
+        # Asked only now: somebody may have scaled meanwhile, also what is new.
+        moving = new.types.keys() & before.types.keys()
+        others = [name for name in movable(self._fleet)[1] if _type(name) in moving]
         numbers = newest(self._fleet, others)
+        formation = {**new.formation, **self._fleet.formation}
+        started = {name: formation.get(name, 0) for name in added}
         effects = self._fleet.restart(others, self._supervisor.now)
-        effects += self._fleet.scale(added, self._supervisor.now)
-        fresh = {f"{name}.{n + 1}": 0 for name, count in added.items() for n in range(count)}
+        effects += self._fleet.scale(started, self._supervisor.now)
+        fresh = {f"{name}.{n + 1}": 0 for name, count in started.items() for n in range(count)}
         await self._wait({**numbers, **fresh}, effects)
 
     async def _let_go(self, gone: Collection[str]) -> None:
@@ -136,26 +187,30 @@ class Mover:
         self._supervisor.perform(scaled)
         await forget(self._supervisor, self._blueprint, gone)
 
-    async def _move_back(self, old: App, quantities: Mapping[str, int]) -> None:
-        """Bring back what has moved; whether it comes up is its own affair, as ever."""
+    async def _move_back(self, old: App) -> None:
+        """Bring back what has moved; whether it comes up is its own affair, as ever.
+
+        Of the quantities only those that the move itself changed: the others are as somebody asked.
+        """
         if self._is_ending():
             return
         tried = self._blueprint.app
         take_over(self._supervisor, self._blueprint, old)
         now = self._supervisor.now
         effects = call_off(self._fleet, now)
-        web, others = self._elsewhere(old)
+        web, _ = self._elsewhere(old)
         gone = [name for name in tried.types if name not in old.types]
-        others = [name for name in others if name.rpartition(".")[0] in old.types]
-        numbers = newest(self._fleet, [*web, *others])
+        numbers = newest(self._fleet, web)
         self._supervisor.perform(effects + self._fleet.preboot(web, now))
         await self._let_go(gone)
         if self._is_ending():
             return
-        changes = {name: quantities.get(name, 0) for name in old.types}
-        changes = {n: q for n, q in changes.items() if q != self._fleet.formation.get(n, 0)}
+        others = [name for name in self._elsewhere(old)[1] if _type(name) in old.types]
+        numbers |= newest(self._fleet, others)
+        # One that is not at 0 was scaled up again while it was let go.
+        back = {n: q for n, q in self._let_gone.items() if q and not self._fleet.formation.get(n)}
         now = self._supervisor.now
-        effects = self._fleet.restart(others, now) + self._fleet.scale(changes, now)
+        effects = self._fleet.restart(others, now) + self._fleet.scale(back, now)
         with suppress(ProcmanError):
             await self._wait(numbers, effects)
 
@@ -219,6 +274,10 @@ class Mover:
 
 def _name(app: App) -> str:
     return "" if app.released is None else app.released.name
+
+
+def _type(dyno: str) -> str:
+    return dyno.rpartition(".")[0]
 
 
 async def _until_gone(connection: socket.socket) -> None:

@@ -12,12 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from procman.core.profile import DIRECTORY
+from procman.core.profile import DIRECTORY, FILE
 from procman.errors import ProcmanError
 from procman.runtime.slugs.overlay import Copies, Copy, Means
 from procman.runtime.slugs.store import SlugStore
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from procman.core.release import Release
     from procman.runtime.slugs.pack import Progress
 
@@ -40,7 +42,12 @@ def expand_release(
             f"{release.name} has no slug: it was the working tree", hint="deploy it first"
         )
     tree = store.expanded(release.slug, progress)
-    return Released(release.name, release.slug, (tree / DIRECTORY).is_dir())
+    return Released(release.name, release.slug, has_profile(tree))
+
+
+def has_profile(tree: Path) -> bool:
+    """Whether there is anything in a slug's `tree` that `in_slug` sources before a command."""
+    return (tree / DIRECTORY).is_dir() or (tree / FILE).is_file()
 
 
 class DynoCopy:

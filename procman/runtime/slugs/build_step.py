@@ -9,17 +9,16 @@ import signal
 import subprocess
 import threading
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from procman.core.environment import COOKIE
 from procman.errors import ProcmanError
+from procman.runtime import orphans
+from procman.runtime.guardian import Guardian
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
-
-# Waits for the end of a pipe that procman alone holds, then kills the group.
-GUARD = ("/bin/sh", "-c", 'read -r _; kill -s KILL -- "-$0"')
 
 
 def run(
@@ -31,9 +30,27 @@ def run(
 ) -> int | None:
     """Run a program in a session of its own and pass on what it prints; None when it takes longer.
 
-    The exit is the leader's: what it leaves in the background is killed, whatever holds the pipe.
-    If procman itself is killed, so is the program.
+    The exit is the leader's: what it leaves in the background is killed, whatever holds the pipe,
+    and also what has left its session, which is found by the COOKIE in `variables`. If procman
+    itself is killed, so is the program.
     """
+    mark = f"{COOKIE}={variables[COOKIE].partition('.')[0]}."
+    guardian = Guardian(mark)
+    try:
+        return _run(argv, directory, variables, seconds, emit, guardian)
+    finally:
+        orphans.kill_marked(mark)
+        guardian.dismiss()
+
+
+def _run(
+    argv: Sequence[str],
+    directory: Path,
+    variables: Mapping[str, str],
+    seconds: float,
+    emit: Callable[[bytes], object],
+    guardian: Guardian,
+) -> int | None:
     try:
         process = subprocess.Popen(
             argv,
@@ -47,12 +64,12 @@ def run(
     except OSError as problem:
         raise ProcmanError(f"cannot run {argv[0]}: {problem.strerror}") from None
     assert process.stdout is not None
+    guardian.watch(process.pid)
     waiting, exited = os.pipe()
     waiter = threading.Thread(target=_report_exit, args=(process, exited))
     waiter.start()
     try:
-        with _guarded(process.pid):
-            in_time = _pump(process.stdout.fileno(), waiting, time.monotonic() + seconds, emit)
+        in_time = _pump(process.stdout.fileno(), waiting, time.monotonic() + seconds, emit)
     finally:
         try:
             os.killpg(process.pid, signal.SIGKILL)
@@ -95,28 +112,6 @@ def ended(status: int | None) -> str:
     if status < 0:
         return f"was ended by {signal.Signals(-status).name}"
     return f"exited with status {status}"
-
-
-@contextmanager
-def _guarded(group: int) -> Iterator[None]:
-    """Have the group killed if we are, by a shell in a session of its own."""
-    reading, writing = os.pipe()
-    try:
-        guard = subprocess.Popen(
-            [*GUARD, str(group)],
-            stdin=reading,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    finally:
-        os.close(reading)
-    try:
-        yield
-    finally:
-        guard.kill()
-        guard.wait()
-        os.close(writing)
 
 
 def _report_exit(process: subprocess.Popen[bytes], exited: int) -> None:

@@ -16,7 +16,9 @@ from procman.core.buildpack import (
     environment,
     parse_release,
 )
+from procman.core.environment import COOKIE
 from procman.errors import ProcmanError, SlugError
+from procman.runtime.boots import cookie_of
 from procman.runtime.slugs.build_step import Output, ended, run
 from procman.runtime.slugs.tree_copy import copy_tree
 from procman.runtime.slugs.walk import walk
@@ -70,6 +72,7 @@ def compile_app(
     config = plan.work / "env"
     _write_config_vars(config, plan.config_vars)
     variables = environment(os.environ, stack=plan.stack, commit=plan.commit)
+    variables[COOKIE] = cookie_of(os.urandom(16).hex(), "build", 1)
     exports: list[str] = []
     names = []
     said = Said()

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from procman.runtime.slugs.expand import Survey
     from procman.runtime.slugs.pack import Progress
 
+INSIDE = ".procman-extract-"  # what begins so in a directory is an extraction into it
+
 
 def find(store: SlugStore, name: str) -> Path:
     """The file `name`, else the store's slug whose id begins so."""
@@ -62,20 +64,25 @@ def look_into(file: Path) -> tuple[Metadata, Survey]:
 def extract(file: Path, directory: Path, progress: Progress | None = None) -> int:
     """Expand a slug into `directory`, which must not exist or be empty; returns the entries.
 
-    All of it is judged before anything is written, and it gets its name when it is whole.
+    All of it is judged before anything is written, and it gets its name when it is whole. A
+    directory that exists is not replaced: a shell may be in it, a link lead to it, a disk be
+    mounted there. It gets the entries one by one, or none of them.
     """
     _, contents = look_into(file)
-    if os.path.lexists(directory) and (not directory.is_dir() or any(directory.iterdir())):
-        raise SlugError(f"{directory} exists and is not an empty directory")
-    target = _in_a_directory(directory)
-    prefix = f".{target.name}.procman-"
-    sweep(target.parent, prefix)
-    with Claim(target.parent, prefix) as work:
+    give: Callable[[Path, Path], None]
+    if os.path.lexists(directory):
+        place, prefix, give = directory, INSIDE, _move_entries
+        _require_empty(directory)
+    else:
+        target = _in_a_directory(directory)
+        place, prefix, give = target.parent, f".{target.name}.procman-", os.rename
+        sweep(place, prefix)
+    with Claim(place, prefix) as work:
         tree = work / "app"
         tree.mkdir(mode=0o755)
         count = expand(file, tree, progress=progress, total=len(contents.entries))
         try:
-            os.rename(tree, target)
+            give(tree, directory)
         except OSError as problem:
             raise SlugError(f"cannot write {directory}: {problem.strerror}") from None
     return count
@@ -164,6 +171,44 @@ def largest(contents: Survey, count: int) -> list[tuple[bytes, int]]:
     """The `count` largest files of a slug, the largest first."""
     files = [(entry.path, entry.size) for entry in contents.entries if entry.kind is Kind.FILE]
     return sorted(files, key=lambda file: (-file[1], file[0]))[:count]
+
+
+def _require_empty(directory: Path) -> None:
+    """Raises SlugError; what a killed extraction has left in `directory` is swept, if that is all
+    there is: beside anything else it may be somebody's own.
+    """
+    try:
+        if directory.is_dir():
+            if all(name.startswith(INSIDE) for name in os.listdir(directory)):
+                sweep(directory, INSIDE)
+            if not os.listdir(directory):
+                return
+    except OSError as problem:
+        raise SlugError(f"cannot read {directory}: {problem.strerror}") from None
+    raise _not_empty(directory)
+
+
+def _not_empty(directory: Path) -> SlugError:
+    return SlugError(f"{directory} exists and is not an empty directory")
+
+
+def _move_entries(tree: Path, directory: Path) -> None:
+    """Move all that is in `tree` to `directory`, which holds nothing but the claim with `tree`.
+
+    Raises SlugError when something else came there meanwhile, OSError when the disk refuses;
+    then all of it is back in `tree`.
+    """
+    if os.listdir(directory) != [tree.parent.name]:
+        raise _not_empty(directory)
+    names = os.listdir(tree)
+    try:
+        for name in names:
+            os.rename(tree / name, directory / name)
+    except BaseException:
+        for name in names:
+            if not os.path.lexists(tree / name):  # asked, not noted: Ctrl-C comes at any moment
+                os.rename(directory / name, tree / name)
+        raise
 
 
 def _in_a_directory(path: Path) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import shutil
+import stat
 from typing import TYPE_CHECKING
 
 from procman.core.slug import Kind, MiB, shown
@@ -28,6 +28,7 @@ CANNOT_CLONE = frozenset(
 def copy_tree(source: bytes, found: Iterable[Found], target: bytes) -> None:
     """Copy what was `found` in `source` into the existing directory `target`, with modes and times.
 
+    A directory that its owner has locked is copied unlocked: what is in it is still to be written.
     Raises SlugError; what was copied so far is left for the caller to throw away.
     """
     copier = _Copier()
@@ -38,7 +39,7 @@ def copy_tree(source: bytes, found: Iterable[Found], target: bytes) -> None:
                 case Kind.DIRECTORY:
                     if one.path:
                         os.mkdir(new)
-                        shutil.copymode(old, new)
+                        os.chmod(new, stat.S_IMODE(os.stat(old).st_mode) | stat.S_IRWXU)
                 case Kind.SYMLINK:
                     os.symlink(one.target, new)
                 case Kind.FILE | Kind.HARDLINK:
