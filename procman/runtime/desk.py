@@ -19,6 +19,7 @@ from procman.core.status import PATIENCE, is_hopeless, row, steady_at, unsettled
 from procman.core.wire import Request
 from procman.errors import InputError, ProcmanError, ProtocolError
 from procman.runtime.boots import Boots
+from procman.runtime.process import Process
 from procman.runtime.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Desk:
         counts = {} if front is None else front.stats()
         rows = []
         for name in self._targets(request):
-            process = self._boots.by_dyno.get(name)
+            process = self._process_of(name)
             shown = row(
                 self._fleet,
                 self._fleet.dynos[name],
@@ -192,9 +193,13 @@ class Desk:
         dynos = [self._fleet.dynos[name] for name in names if name in self._fleet.dynos]
         return any(d.want is Want.ASLEEP and d.state not in ASLEEP for d in dynos)
 
+    def _process_of(self, name: str) -> Process | None:
+        """Of the boot whose state the dyno has; a new one may come up beside it."""
+        return self._boots.find(name, self._fleet.dynos[name].boot)
+
     def _port_of(self, name: str) -> int | None:
         """Where it was found to listen, else where it was told to."""
-        process = self._boots.by_dyno.get(name)
+        process = self._process_of(name)
         if process is None:
             return self._boots.port_of(name)
         return process.port if process.address is None else process.address[1]

@@ -88,6 +88,23 @@ def test_lines_of_three_boots_are_each_their_own(sandbox: Sandbox) -> None:
     site.stop()
 
 
+def test_ps_shows_one_boot_and_not_some_of_each(sandbox: Sandbox) -> None:
+    """The pid and the port of the one that is up, until the next one is ready."""
+    site = start(sandbox)
+    before = site.row()
+    gate = sandbox.root / "gate"
+    os.mkfifo(gate)
+    site.done("restart", "web")
+    site.app.until("web.1 started", 2)
+    meanwhile = site.row()
+    for key in ("state", "pid", "port", "boot"):
+        assert meanwhile[key] == before[key]
+    gate.write_text("go\n")
+    site.app.until("boot 2 is ready")
+    assert site.row()["pid"] != before["pid"]
+    site.stop()
+
+
 def test_a_terminal_shows_the_boot_that_stays(sandbox: Sandbox) -> None:
     """Before and after a preboot that failed; it does not tell of an end where there was none."""
     site = start(sandbox, "--pty")

@@ -6,7 +6,7 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,30 +59,35 @@ def belongings(world: World) -> Belongings:
 
 def require_all(world: World, before: Belongings | None) -> Belongings:
     """All that must hold when the app has settled; what procman has now."""
-    rows = world.settle()
-    require_no_orphans(world, rows)
+    require_no_orphans(world)
     require_nobody_doubled(world)
     require_whole_ledger(world)
     require_whole_history(world)
     return require_nothing_leaked(world, before)
 
 
-def require_no_orphans(world: World, rows: list[Mapping[str, object]]) -> None:
-    """Each process of the app is procman's own or stems from a dyno's leader; what was killed a
-    moment ago is waited for.
+def require_no_orphans(world: World) -> None:
+    """Each process of the app is procman's own or stems from a dyno's leader, once it has settled;
+    what was killed a moment ago is waited for. A dyno may have another leader then: after a deploy
+    that was killed the app is on its way back.
     """
-    leaders = {row["pid"] for row in rows}
     while True:
+        leaders = _leaders(world)
         for pid in world.processes():
             if pid != world.procman.pid and not _stems_from(pid, leaders):
                 dyno = re.search(rb"DYNO=([^\0]*)", _read(pid, "environ"))
                 said = f"{pid} {_read(pid, 'cmdline')!r} {dyno and dyno[1]!r}"
                 print(f"waiting for the end of {said}")
                 wait_for_end(pid)
-                assert not _read(pid, "environ"), f"an orphan: {said}"
+                has_ended = not _read(pid, "environ")
+                assert has_ended or _stems_from(pid, _leaders(world)), f"an orphan: {said}"
                 break
         else:
             return
+
+
+def _leaders(world: World) -> set[object]:
+    return {row["pid"] for row in world.settle()}
 
 
 def require_nobody_doubled(world: World) -> None:
