@@ -30,7 +30,7 @@ from tests.end_to_end.web import (
 
 # A dyno that tells when so many seconds are over: longer than gunicorn's timeout.
 CLOCK = (
-    f"clock: {PYTHON} -c 'import time; time.sleep(6); print(\"time is over\"); time.sleep(1000)'\n"
+    f"clock: {PYTHON} -c 'import time; time.sleep(4); print(\"time is over\"); time.sleep(1000)'\n"
 )
 
 
@@ -95,12 +95,12 @@ def test_a_server_that_slept_serves_as_before(sandbox: Sandbox, server: str, way
 def test_gunicorn_loses_no_worker_however_long_it_sleeps(
     sandbox: Sandbox, server: str, way: Start
 ) -> None:
-    """Its arbiter kills workers that were silent for five seconds, had it seen them. Not for fewer:
+    """Its arbiter kills workers that were silent for three seconds, had it seen them. Not for two:
     one that is awake and idle makes itself heard every second (gthread) or half as often as it must
     (sync), later on a busy machine, and may be killed.
     """
     require(server)
-    sandbox.write(".env", "GUNICORN_CMD_ARGS=-t 5\n")
+    sandbox.write(".env", "GUNICORN_CMD_ARGS=-t 3\n")
     site = way(sandbox, SERVERS[server], more=CLOCK)
     before = site.get()
     for _ in range(3):  # who is first to run again, the arbiter or its worker, is a matter of luck
