@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING
 import click
 
 from procman.cli.completion import complete_targets
-from procman.cli.options import OPTION_NAMES, duration, given, option, wants_colour
+from procman.cli.options import (
+    APP_ROOT,
+    COLOR,
+    ENV,
+    ENV_OVERRIDE,
+    OPTION_NAMES,
+    duration,
+    given,
+    option,
+    wants_colour,
+)
 from procman.core.recall import Batch, Selection, batches
 from procman.core.style import SYSTEM, Look, colour_of, for_json, for_screen, iso_time, prefix_of
 from procman.errors import InputError, NotRunningError, UsageError
@@ -58,26 +68,11 @@ STDOUT = 1
     "timestamps",
     help="Tell the time before each line.",
 )
-@option("-d", "--app-root", metavar="DIR", help="The app's directory; default: the Procfile's.")
+@APP_ROOT
 @option("--procfile", metavar="FILE", help="The Procfile, in whose directory the app is.")
-@option(
-    "-e",
-    "--env",
-    metavar="FILE[,FILE]",
-    multiple=True,
-    default=(),
-    help="Files of config vars; later ones win.  Default: .env",
-)
-@option(
-    "--env-override/--no-env-override",
-    help="Let .env beat the environment procman was called with.",
-)
-@option(
-    "--color/--no-color",
-    "--colour/--no-colour",
-    "color",
-    help="Colour the prefixes; default: on a terminal, unless NO_COLOR is set.",
-)
+@ENV
+@ENV_OVERRIDE
+@COLOR
 @click.pass_context
 def logs(
     ctx: click.Context,

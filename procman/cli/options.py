@@ -79,28 +79,31 @@ def formation_option(help: str) -> Callable[[Decorated], Decorated]:
     )
 
 
-_COMMON = (
-    option("-d", "--app-root", metavar="DIR", help="The app's directory; default: the Procfile's."),
-    option("-f", "--procfile", metavar="FILE", help="The Procfile; `-` reads standard input."),
-    option(
-        "-e",
-        "--env",
-        metavar="FILE[,FILE]",
-        multiple=True,
-        default=(),
-        help="Files of config vars; later ones win.  Default: .env",
-    ),
-    option(
-        "--env-override/--no-env-override",
-        help="Let .env beat the environment procman was called with.",
-    ),
-    option(
-        "--color/--no-color",
-        "--colour/--no-colour",
-        "color",
-        help="Colour the prefixes; default: on a terminal, unless NO_COLOR is set.",
-    ),
+APP_ROOT = option(
+    "-d", "--app-root", metavar="DIR", help="The app's directory; default: the Procfile's."
 )
+ENV = option(
+    "-e",
+    "--env",
+    metavar="FILE[,FILE]",
+    multiple=True,
+    default=(),
+    help="Files of config vars; later ones win.  Default: .env",
+)
+ENV_OVERRIDE = option(
+    "--env-override/--no-env-override",
+    help="Let .env beat the environment procman was called with.",
+)
+COLOR = option(
+    "--color/--no-color",
+    "--colour/--no-colour",
+    "color",
+    help="Colour the prefixes; default: on a terminal, unless NO_COLOR is set.",
+)
+_PROCFILE = option(
+    "-f", "--procfile", metavar="FILE", help="The Procfile; `-` reads standard input."
+)
+_COMMON = (APP_ROOT, _PROCFILE, ENV, ENV_OVERRIDE, COLOR)
 
 
 def common_options(command: Decorated) -> Decorated:
