@@ -167,10 +167,10 @@ class _Run:
         finally:
             for process in tuple(boots.by_pid.values()):  # only after an error of our own
                 boots.kill(process.dyno, process.boot)
-                os.waitpid(process.pid, 0)
-                boots.bury(process)
             orphans.kill_marked(f"{COOKIE}={self._cookie}.")
             orphans.kill_adopted({guardian.pid})
+            for process in tuple(boots.by_pid.values()):
+                boots.bury(process)
             guardian.dismiss()
             self._close_screen()
             if self._blueprint.copies is not None:

@@ -126,7 +126,9 @@ class Boots:
 
         The exit is the leader's. When the group was asked to stop, the others in it have the same
         grace as the leader: a shell dies of a SIGTERM at once, the server it started finishes its
-        requests first. So the end of an asked boot is the end of its group, or the kill.
+        requests first. So the end of an asked boot is the end of its group, or the kill. What is
+        left then is killed, and waited for: a lock or a port is its own until it has died, and the
+        next boot wants it.
         """
         ended_now = []
         for process in self.by_pid.values():
@@ -139,9 +141,9 @@ class Boots:
                     process.status = os.waitstatus_to_exitcode(status)
                     ended_now.append(process)
         self._end_vain_graces(ended_now)
-        orphans.reap_adopted({self.guardian.pid, *self.by_pid, *self.probes})
+        orphans.reap_adopted(self._known)
         ended = [(p, p.status) for p in self.by_pid.values() if p.status is not None]
-        return [(p, status) for p, status in ended if not self._lingers(p)]
+        return [(p, status) for p, status in ended if not self._lingers(p) and self._is_gone(p)]
 
     @staticmethod
     def _end_vain_graces(ended: list[Process]) -> None:
@@ -158,16 +160,26 @@ class Boots:
         """Whether others in an asked group still live, and we shall hear of their end."""
         return process.asked is not None and orphans.can_adopt() and group_lives(process)
 
+    def _is_gone(self, process: Process) -> bool:
+        """Whether nobody is left. The first time it is asked, it kills."""
+        if process.killed is None:
+            kill_group(process)
+            process.killed = orphans.kill_escaped(
+                self.mark(process), self._known, is_followed=process.is_followed
+            )
+        return not orphans.are_dying(process.killed, process.pid, self._known)
+
+    @property
+    def _known(self) -> set[int]:
+        """Our children that are nobody's orphans."""
+        return {self.guardian.pid, *self.by_pid, *self.probes}
+
     def bury(self, process: Process) -> None:
-        """After the leader's exit: show what it wrote, then leave nothing of the boot behind."""
+        """Show the last that a boot wrote that is gone, and forget it."""
         source = process.source
-        self.hub.drain(source, process.output)
-        kill_group(process)
         del self.by_pid[process.pid]
         if self.by_dyno[process.dyno] is process:
             del self.by_dyno[process.dyno]
-        known = {self.guardian.pid, *self.by_pid, *self.probes}
-        orphans.kill_escaped(self.mark(process), known, is_followed=process.is_followed)
         self.hub.drain(source, process.output)
         self.hub.flush(source)
         os.close(process.output)
@@ -196,7 +208,7 @@ class Boots:
 
     def strays(self, process: Process) -> list[int]:
         """Processes of a live boot that lost their parent, and so left its tree."""
-        adopted = orphans.adopted({self.guardian.pid, *self.by_pid, *self.probes})
+        adopted = orphans.adopted(self._known)
         if not adopted:
             return []
         ours = set(orphans.marked(self.mark(process)))

@@ -64,14 +64,27 @@ def reap_adopted(known: set[int]) -> None:
             pass
 
 
-def kill_escaped(cookie: str, known: set[int], *, is_followed: bool) -> None:
-    """SIGKILL to all that a boot left outside of its group.
+def kill_escaped(cookie: str, known: set[int], *, is_followed: bool) -> set[int]:
+    """SIGKILL to all that a boot left outside of its group; their pids.
 
     `is_followed`: it was started when orphans came to us already, so that none is elsewhere.
     """
-    if not is_followed or adopted(known):
-        kill_marked(cookie)
-        reap_adopted(known)
+    return kill_marked(cookie) if not is_followed or adopted(known) else set()
+
+
+def are_dying(killed: set[int], group: int, known: set[int]) -> bool:
+    """Whether one that was killed, by its pid or with its group, has come to us and is not dead
+    yet. The children of one come to us when it is.
+    """
+    return any(pid in killed or _is_ours_in(group, pid) for pid in adopted(known))
+
+
+def _is_ours_in(group: int, pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        return os.getpgid(pid) == group
+    except (ProcessLookupError, PermissionError):
+        return False  # another user's, who stays
 
 
 def kill_adopted(known: set[int]) -> None:
@@ -112,8 +125,8 @@ def heeding(groups: Mapping[int, int | None]) -> set[int]:
     return found
 
 
-def kill_marked(cookie: str) -> int:
-    """SIGKILL to every process with this cookie in its environment; how many there were.
+def kill_marked(cookie: str) -> set[int]:
+    """SIGKILL to every process with this cookie in its environment; their pids.
 
     It looks until it finds no more: one may have had a child after it was listed.
     """
@@ -128,7 +141,7 @@ def kill_marked(cookie: str) -> int:
             except ProcessLookupError:
                 pass
         killed |= found
-    return len(killed)
+    return killed
 
 
 class Emptiness:

@@ -33,7 +33,8 @@ class Process:
     """A running boot: its leader's pid is also its process group; `output` is where we read.
 
     `status` is the leader's, once it has ended; `asked` is the signal that asked the group to stop,
-    while the others in it have their grace; `is_followed`, whether its orphans become ours;
+    while the others in it have their grace; `killed`, who was outside of it when it was over, which
+    is None before; `is_followed`, whether its orphans become ours;
     `address` is where it was found to listen; `release` what it runs, `copy` its own copy of it.
     """
 
@@ -47,6 +48,7 @@ class Process:
     address: tuple[str, int] | None = None
     status: int | None = None
     asked: int | None = None
+    killed: set[int] | None = None
     is_followed: bool = False
     release: str | None = None
     copy: Belonging | None = None

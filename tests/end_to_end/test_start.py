@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 
 import pytest
 
@@ -204,6 +205,48 @@ def test_a_background_child_is_gone_when_its_leader_has_ended(sandbox: Sandbox) 
     assert not [pid for pid in running.survivors() if pid in pids]
     running.send(signal.SIGTERM)
     assert running.finish() == 143
+
+
+# A process that dies gives back its memory first and closes its files only then (exit_mm and
+# exit_files in kernel/exit.c): this one holds the lock for a while yet when it was killed.
+SLOW_TO_DIE = """
+import fcntl, mmap, os, signal, sys
+
+def lead(leaves):
+    reading, writing = os.pipe()
+    os.set_inheritable(writing, True)
+    argv = ["python", "-I", "-S", "slow.py", str(writing)]
+    environ = os.environ if leaves == "session" else {}
+    os.posix_spawn(sys.executable, argv, environ, setsid=leaves == "session")
+    os.read(reading, 1)
+    open("crashed", "w").close()
+    sys.exit(1)
+
+if not sys.argv[1].isdigit():
+    lead(sys.argv[1])
+memory = mmap.mmap(-1, 512 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE)
+lock = os.open("lock", os.O_RDWR | os.O_CREAT)
+fcntl.flock(lock, fcntl.LOCK_EX)
+os.write(int(sys.argv[1]), b".")
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize("leaves", ["session", "environment"])
+def test_the_next_boot_meets_nobody_of_the_last(sandbox: Sandbox, leaves: str) -> None:
+    """What a leader left is killed, and waited for: a lock or a port is its own until then."""
+    sandbox.save("slow.py", SLOW_TO_DIE)
+    sandbox.save(
+        "dyno.sh",
+        "flock --nonblock lock echo alone || echo two live\n"
+        "test -e crashed && exec sleep 60\n"
+        f"exec {sys.executable} -I -S slow.py {leaves}\n",
+    )
+    running = sandbox.start("a: sh dyno.sh\n")
+    running.until("a.1 ", 5)
+    running.send(signal.SIGTERM)
+    assert running.finish() == 143
+    assert running.lines("a.1") == ["alone", "alone"]
 
 
 def test_nothing_survives_a_kill_of_procman_itself(sandbox: Sandbox) -> None:

@@ -63,10 +63,11 @@ def test_a_daemon_becomes_our_child_and_is_killed_by_its_cookie() -> None:
         orphans.become_subreaper()
         pid = daemon(cookie)
         found = pid in orphans.adopted(set()) and pid in orphans.marked(cookie)
-        orphans.kill_escaped(cookie, set(), is_followed=True)
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT) if orphans.adopted(set()) else None
-        orphans.reap_adopted(set())
-        return found and not is_alive(pid)
+        killed = orphans.kill_escaped(cookie, set(), is_followed=True)
+        while orphans.are_dying(killed, os.getpgrp(), set()):
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+            orphans.reap_adopted(set())
+        return found and pid in killed and not is_alive(pid)
 
     in_a_fork(body)
 
@@ -126,10 +127,10 @@ def test_marked_are_those_with_the_cookie_and_never_we(
     namesake = subprocess.Popen(["sh", "-c", f"sleep 60; : {cookie}"], env={})
     try:
         assert orphans.marked(cookie) == [bearer.pid]
-        assert orphans.kill_marked(cookie) == 1
+        assert orphans.kill_marked(cookie) == {bearer.pid}
         assert bearer.wait(PATIENCE) == -signal.SIGKILL
         assert namesake.poll() is None
-        assert orphans.kill_marked(cookie) == 0
+        assert orphans.kill_marked(cookie) == set()
     finally:
         for process in (bearer, namesake):
             process.kill()
@@ -147,7 +148,7 @@ def test_a_process_is_found_while_it_executes_a_program(tmp_path: Path) -> None:
     restless = subprocess.Popen(["/bin/sh", script], env={"COOKIE": cookie})
     try:
         assert all(orphans.marked(cookie) == [restless.pid] for _ in range(100))
-        assert orphans.kill_marked(cookie) == 1
+        assert orphans.kill_marked(cookie) == {restless.pid}
         assert restless.wait(PATIENCE) == -signal.SIGKILL
     finally:
         restless.kill()
