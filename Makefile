@@ -5,8 +5,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
-# Tests run side by side: most of them wait for processes most of the time.
-SIDES ?= 2
+# Tests run side by side, more of them than there are processors: most wait most of the time.
+SIDES ?= 4
 
 .DELETE_ON_ERROR:
 .PHONY: start test lint types bench clean

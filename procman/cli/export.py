@@ -87,7 +87,7 @@ def _context(inputs: Inputs) -> Context:
 
 def _types(inputs: Inputs) -> dict[str, ExportType]:
     settings, commands = inputs.settings, inputs.procfile.commands
-    per_type = settings.types(list(commands))
+    per_type = inputs.per_type()
     restart = settings.text("restart") or "always"
     timeout = settings.duration("stop_timeout")
     types = {}

@@ -49,8 +49,8 @@ def plan(
     """
     settings = inputs.settings
     commands = inputs.procfile.commands
-    per_type = settings.types(list(commands))
-    formation = _formation(settings, list(commands), asked, say)
+    per_type = inputs.per_type()
+    formation = _formation(inputs, asked, say)
     is_shared = _shares(per_type)
     wants_router = settings.flag("router", not is_shared)
     has_web = bool(formation.get(WEB))
@@ -85,7 +85,7 @@ def plan(
         idle_timeout=_idle_timeout(settings),
         json=json,
         pty=os.isatty(1) if pty is None else pty,
-        quiet=frozenset(_words(settings, "quiet", _known_dynos, commands)),
+        quiet=frozenset(_words(settings, "quiet", _known_dynos, inputs.type_names)),
         fail_fast=settings.flag("fail_fast"),
         preboot=settings.flag("preboot"),
     )
@@ -205,15 +205,14 @@ def unsaid(_line: str) -> None:
     """Where what `plan` says is nothing new."""
 
 
-def _formation(
-    settings: Settings, types: list[str], asked: Sequence[str], say: Callable[[str], None]
-) -> dict[str, int]:
+def _formation(inputs: Inputs, asked: Sequence[str], say: Callable[[str], None]) -> dict[str, int]:
     """The quantities to start with: what was asked for, but for `release` and the excepted."""
+    settings, types, commands = inputs.settings, inputs.type_names, inputs.procfile.commands
     wanted = quantities(settings, types)
     chosen = _asked(asked, types) if asked else types
     left_out = _words(settings, "except", _known, types)
     formation = {
-        name: wanted[name] if name in chosen and name not in left_out else 0 for name in types
+        name: wanted[name] if name in chosen and name not in left_out else 0 for name in commands
     }
     if formation.get(RELEASE):
         formation[RELEASE] = 0
@@ -221,7 +220,7 @@ def _formation(
     if not any(formation.values()):
         raise InputError(
             "nothing to run: every process type is at 0 or left out",
-            hint=f"the Procfile has: {', '.join(types)}",
+            hint=f"the Procfile has: {', '.join(commands)}",
         )
     return formation
 

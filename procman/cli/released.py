@@ -35,13 +35,17 @@ def find_release(root: str, name: str) -> Release:
 def inputs_of(inputs: Inputs, release: Release) -> Inputs:
     """The release's process types and config vars in place of the working tree's.
 
-    Its config vars beat the environment: they are part of what was released.
+    Its config vars beat the environment: they are part of what was released. The settings are the
+    working tree's, which may have types that the release lacks, or another release has.
     """
+    releases = Ledger(SlugStore(inputs.root)).read()
+    elsewhere = dict.fromkeys(name for one in releases for name in one.process_types)
     return replace(
         inputs,
         procfile=Procfile(release.name, dict(release.process_types), {}, ()),
         config_vars={**os.environ, **release.config_vars},
         from_files=release.config_vars,
+        elsewhere=[*inputs.procfile.commands, *elsewhere],
     )
 
 

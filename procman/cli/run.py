@@ -89,7 +89,7 @@ def _argv(inputs: Inputs, command: Sequence[str]) -> tuple[list[str], Mapping[st
     commands = inputs.procfile.commands
     if first in commands:
         inputs.procfile.require_valid()
-        own = inputs.settings.types(list(commands)).get(first, TypeSettings())
+        own = inputs.per_type().get(first, TypeSettings())
         line = own.command or commands[first]
         return shell_argv(" ".join([line, *map(shlex.quote, rest)])), own.env or {}
     if not first:

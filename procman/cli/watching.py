@@ -46,15 +46,14 @@ def watching(app: App, inputs: Inputs, asked: Mapping[str, object], types: Seque
             fresh = replace(fresh, procfile=inputs.procfile)
         fresh.procfile.require_valid()
         show_problems(fresh.procfile, say)
-        left = [name for name in types if name in fresh.procfile.commands]
-        new = plan(fresh, left or types)
+        fresh = replace(fresh, elsewhere=list(inputs.procfile.commands))
+        new = plan(fresh, types)
         if find_base_port(fresh) is None:
             new = replace(new, port_of=app.port_of)  # free ports stay those that were drawn
         return replace(new, watch=follow(fresh))
 
     def follow(seen: Inputs) -> Watch:
-        per_type = seen.settings.types(list(seen.procfile.commands))
-        globs = {name: own.watch for name, own in per_type.items() if own.watch is not None}
+        globs = {name: own.watch for name, own in seen.per_type().items() if own.watch is not None}
         return Watch(always, globs, plan_again)
 
     return replace(app, watch=follow(inputs))

@@ -6,10 +6,10 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from procman.core.procfile import Procfile, parse_procfile
-from procman.core.settings import Settings, Table
+from procman.core.settings import Settings, Table, TypeSettings
 from procman.errors import InputError
 
 STDIN = "-"
@@ -20,7 +20,8 @@ _APP_ROOT = re.compile(rb"\bapp[-_]root\b")
 class Inputs:
     """An app as it lies on disk. `from_files` are the config vars that `.env` files gave, and
     `env_files` where those are that somebody named; `settings_in` is where its settings files are,
-    which is the root unless they name another.
+    which is the root unless they name another. `elsewhere` are process types that another release
+    has, or the Procfile had before: options and settings are the same for all, and may name them.
     """
 
     root: str
@@ -30,6 +31,21 @@ class Inputs:
     config_vars: Mapping[str, str]
     from_files: Mapping[str, str]
     env_files: Sequence[str] = ()
+    elsewhere: Sequence[str] = ()
+
+    @property
+    def type_names(self) -> list[str]:
+        """The process types that may be named; first those that there are."""
+        return list(dict.fromkeys([*self.procfile.commands, *self.elsewhere]))
+
+    def per_type(self) -> dict[str, TypeSettings]:
+        """The settings of each process type that there is, and has any."""
+        commands = self.procfile.commands
+        return {
+            name: replace(own, after=tuple(other for other in own.after if other in commands))
+            for name, own in self.settings.types(self.type_names).items()
+            if name in commands
+        }
 
 
 def read_inputs(

@@ -118,6 +118,32 @@ def test_types_come_and_go_with_a_release(app: ReleaseApp) -> None:
     site.stop()
 
 
+def test_options_and_settings_may_name_types_that_only_another_release_has(
+    app: ReleaseApp,
+) -> None:
+    """They are one set for all releases; what none has is still an error."""
+    app.done("deploy")
+    app.sandbox.write("Procfile", f"web: {WEB}\nclock: echo ticks; exec sleep 9999\n")
+    app.sandbox.write(
+        "procman.toml", "quiet = ['clock.2']\n[types.clock]\n[types.web]\nafter = ['clock']\n"
+    )
+    app.commit(101)
+    app.done("deploy")
+    site = app.start("-c", "clock=2,worker=3")
+    app.done("rollback")
+    shown = json.loads(site.done("ps", "--json"))
+    dynos = ["web.1", "worker.1", "worker.2", "worker.3"]
+    assert [one["dyno"] for one in shown["dynos"]] == dynos
+    assert app.done("run", "release") == "releasing\n"
+    app.done("rollback", "v2")
+    shown = json.loads(site.done("ps", "--json"))
+    assert [one["dyno"] for one in shown["dynos"]] == ["web.1", "clock.1", "clock.2"]
+    site.stop()
+    status, text = app.procman("start", "--release", "-c", "clok=2")
+    assert status == 2
+    assert "unknown process type 'clok'" in text
+
+
 @pytest.mark.parametrize("options", [[], ["--no-router"]], ids=["routed", "direct"])
 def test_a_release_has_the_ports_of_the_directory_and_its_release_type_stays_at_0(
     app: ReleaseApp, options: list[str]

@@ -183,6 +183,15 @@ def test_types_come_and_go_with_the_procfile(sandbox: Sandbox) -> None:
     site.stop()
 
 
+def test_a_type_that_the_call_named_may_go(sandbox: Sandbox) -> None:
+    """The call cannot be taken back, and asks for nothing that is impossible."""
+    site = start(sandbox, "-c", "worker=2", others=f"worker: {WORKER}\n")
+    sandbox.save("Procfile", f"web: {WEB}\n")
+    site.app.until("Procfile changed, worker is gone")
+    assert site.get() == (200, "100 -")
+    site.stop()
+
+
 def test_settings_hold_from_their_save_on(sandbox: Sandbox) -> None:
     """A quantity, a type's variables; what is no setting is told, and changes nothing."""
     site = start(sandbox, others=f"worker: {WORKER}\n")

@@ -15,7 +15,7 @@ import pytest
 from procman.core import routing
 from procman.core.codes import Code
 from procman.core.routing import PATIENCE, Backend, Outage, Waiting
-from procman.runtime.router import RouterLog
+from procman.runtime.router import RouterLog, router
 from procman.runtime.router.upstream import CONNECT_TIMEOUT
 from tests.runtime.routed import (
     GET,
@@ -360,18 +360,27 @@ async def test_a_request_waits_seventy_five_seconds_for_a_dyno_and_then_gets_h20
         assert loop.time() - started == pytest.approx(PATIENCE, abs=0.5)
 
 
+@pytest.fixture
+def shorter(monkeypatch: pytest.MonkeyPatch) -> float:
+    """A patience in which fewer tries fail, each of which takes some real time."""
+    seconds = 10.0
+    for module in (router, routing):
+        monkeypatch.setattr(module, "PATIENCE", seconds)
+    return seconds
+
+
 @jumping_story
-async def test_a_dyno_that_refuses_for_long_is_h21() -> None:
+async def test_a_dyno_that_refuses_for_long_is_h21(shorter: float) -> None:
     async with dyno(says(OK)) as one, routed(one) as it:
         await one.stop()
         started = asyncio.get_running_loop().time()
         assert b"H21 Backend connection refused" in await it.ask(GET)
-        assert asyncio.get_running_loop().time() - started == pytest.approx(PATIENCE, abs=0.5)
+        assert asyncio.get_running_loop().time() - started == pytest.approx(shorter, abs=0.5)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="when a backlog is full, a kernel decides")
 @jumping_story
-async def test_a_dyno_whose_backlog_stays_full_is_h19() -> None:
+async def test_a_dyno_whose_backlog_stays_full_is_h19(shorter: float) -> None:
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(3):  # more than it takes, and nobody accepts them
@@ -383,7 +392,7 @@ async def test_a_dyno_whose_backlog_stays_full_is_h19() -> None:
             it.router.add(Backend("web.1", 1, *listener.getsockname()))
             assert b"H19 Backend connection timeout" in await it.ask(GET)
             waited = asyncio.get_running_loop().time() - started
-            assert PATIENCE <= waited < PATIENCE + CONNECT_TIMEOUT + 1.0  # the last try ends first
+            assert shorter <= waited < shorter + CONNECT_TIMEOUT + 1.0  # the last try ends first
             (line,) = it.supervision.lines
             assert line.startswith('at=error code=H19 desc="Backend connection timeout" method=GET')
 
