@@ -27,7 +27,7 @@ class Running:
     mark: str
     root: Path
     environ: Mapping[str, str]
-    output: bytes = b""
+    output: bytearray = field(default_factory=bytearray)
     _closed: bool = False
 
     @property
@@ -53,11 +53,15 @@ class Running:
 
     def lines(self, dyno: str) -> list[str]:
         """What one dyno wrote, without the prefix."""
-        found = []
+        return self.lines_of_all().get(dyno, [])
+
+    def lines_of_all(self) -> dict[str, list[str]]:
+        """What each dyno wrote, without the prefix."""
+        found: dict[str, list[str]] = {}
         for line in self.text.splitlines():
             head, bar, rest = line.partition("| ")
-            if bar and head.split()[-1:] == [dyno]:
-                found.append(rest)
+            if bar and (words := head.split()):
+                found.setdefault(words[-1], []).append(rest)
         return found
 
     def survivors(self) -> list[int]:

@@ -292,8 +292,9 @@ def test_a_burst_before_the_exit_is_complete_and_in_order(sandbox: Sandbox, opti
     running = sandbox.start("a: seq 1 20000\n", option, "-c", "a=20")
     assert running.finish() == 0
     wanted = [str(number) for number in range(1, 20001)]
+    lines = running.lines_of_all()
     for number in range(1, 21):
-        assert running.lines(f"a.{number}") == wanted
+        assert lines[f"a.{number}"] == wanted
 
 
 def test_half_a_line_stalls_nobody(sandbox: Sandbox) -> None:
@@ -353,7 +354,7 @@ def test_no_colour_of_ours_goes_into_a_pipe_unless_asked(sandbox: Sandbox) -> No
 def _output(sandbox: Sandbox, arguments: tuple[str, ...]) -> bytes:
     running = sandbox.start("a: echo one\n", *arguments)
     assert running.finish() == 0
-    return running.output
+    return bytes(running.output)
 
 
 def test_a_reader_that_goes_away_is_a_clean_stop(sandbox: Sandbox) -> None:
