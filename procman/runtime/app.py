@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Protocol, cast
 from procman.core.dyno import Exited, Spawn
 from procman.core.environment import COOKIE
 from procman.core.fleet import Ends, Fleet
-from procman.core.readiness import Log
 from procman.errors import ProcmanError
 from procman.runtime import orphans
 from procman.runtime.blueprint import App, Blueprint
@@ -381,12 +380,7 @@ class _Run:
         plan.ports_in_use = lambda name: [
             p.port for p in boots.by_pid.values() if p.dyno == name and p.port is not None
         ]
-        patterns = {n: t.ready.argument for n, t in self._app.types.items() if type(t.ready) is Log}
-        if patterns:
-            from procman.runtime.taps import Taps
-
-            boots.taps = Taps(patterns)
-            self._hub.add(boots.taps)
+        boots.listen_for(self._app.types)
         return boots
 
     @staticmethod

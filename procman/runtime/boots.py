@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from procman.core.lines import Cutter
+from procman.core.readiness import Log
 from procman.errors import ProcmanError
 from procman.runtime import orphans
 from procman.runtime.guardian import Guardian
@@ -19,6 +20,7 @@ from procman.runtime.loghub import LogHub, Source
 from procman.runtime.process import Command, Process, group_lives, kill_group, send, spawn
 
 if TYPE_CHECKING:
+    from procman.core.fleet import ProcessType
     from procman.runtime.taps import Taps
 
 CANNOT_EXECUTE = 126  # what a shell reports for a command that is there and cannot be run
@@ -47,6 +49,18 @@ class Boots:
     by_dyno: dict[str, Process] = field(default_factory=dict)
     probes: set[int] = field(default_factory=set)
     taps: Taps | None = None
+
+    def listen_for(self, types: Mapping[str, ProcessType]) -> None:
+        """Look for the lines that make boots of these types ready. At the start, and when types or
+        settings are others."""
+        patterns = {n: t.ready.argument for n, t in types.items() if type(t.ready) is Log}
+        if self.taps is not None:
+            self.taps.look_for(patterns)
+        elif patterns:
+            from procman.runtime.taps import Taps
+
+            self.taps = Taps(patterns)
+            self.hub.add(self.taps)
 
     def spawn(self, dyno: str, boot: int) -> Process | None:
         """Start a boot; None, and a line that says why, when the system would not."""

@@ -22,6 +22,7 @@ def take_over(supervisor: Supervisor, blueprint: Blueprint, app: App) -> None:
         return (old if of_type in leaving else app).port_of(of_type, number)
 
     supervisor.fleet.types = types
+    supervisor.boots.listen_for(types)
     blueprint.app = replace(app, types=types, port_of=port_of if leaving else app.port_of)
 
 

@@ -16,10 +16,14 @@ class Taps:
     """
 
     def __init__(self, patterns: Mapping[str, str]) -> None:
-        self._patterns = {name: re.compile(pattern) for name, pattern in patterns.items()}
+        self.look_for(patterns)
         self._sources: dict[str, Source] = {}  # of the newest boots
         self._seen: set[str] = set()
         self._waiting: dict[str, Callable[[], None]] = {}
+
+    def look_for(self, patterns: Mapping[str, str]) -> None:
+        """From now on: the types, or their settings, are others."""
+        self._patterns = {name: re.compile(pattern) for name, pattern in patterns.items()}
 
     def write(self, source: Source, lines: bytes, now: float) -> None:
         """Look through lines until the pattern was seen."""

@@ -207,6 +207,18 @@ def test_settings_hold_from_their_save_on(sandbox: Sandbox) -> None:
     site.stop()
 
 
+def test_a_line_may_make_ready_what_was_so_without_one(sandbox: Sandbox) -> None:
+    """From the save of the settings on, and another line from the next save on."""
+    site = start(sandbox, others=f"worker: {WORKER}\n")
+    for version, line in ((101, "works"), (102, f"^works {102}")):
+        sandbox.save("procman.toml", f"[types.worker]\nready = 'log:{line}'\n")
+        save(sandbox, version)
+        site.app.until(f"works {version}")
+        site.done("restart", "worker", "--wait")
+        assert site.state("worker.1") == "up"
+    site.stop()
+
+
 def test_a_syntax_error_is_shown_and_the_next_save_is_tried_at_once(sandbox: Sandbox) -> None:
     """The browser gets the page with the error's lines, without waiting for the back-off."""
     site = start(sandbox)
