@@ -40,3 +40,15 @@ def test_a_type_that_a_release_brings_may_be_ready_by_a_line(app: ReleaseApp) ->
     assert states(app) == {"worker.1": "up", "db.1": "up"}
     app.done("stop", "--wait")
     running.finish()
+
+
+def test_an_app_does_not_end_when_all_that_has_not_finished_is_let_go(app: ReleaseApp) -> None:
+    """It ends as soon as all of a release has finished, and that is live."""
+    release(app, 100, init="true", worker=KEPT)
+    running = app.sandbox.procman("start", "--release")
+    running.until("init.1 finished")
+    release(app, 101, init="true", jobs=KEPT)
+    assert states(app) == {"init.1": "finished", "jobs.1": "up"}
+    release(app, 102, init="true")
+    assert running.finish() == 0
+    assert "v3 is live" in running.text

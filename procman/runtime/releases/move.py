@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from procman.core.dyno import Effects, backoff
+from procman.core.fleet import Ends
 from procman.core.moving import (
     Verdict,
     call_off,
@@ -107,6 +108,8 @@ class Mover:
         """Move, and move back where that fails: then why it did."""
         old = self._blueprint.app
         self._let_gone = {}
+        # What is let go may be all that has not finished: not the end, for there is more to come.
+        ends, self._fleet.ends = self._fleet.ends, Ends.ASKED
         try:
             await moving
         except Exception as error:  # whatever it is, the app is to run as before
@@ -114,6 +117,9 @@ class Mover:
             self._hub.say(f"{name} is not live: {problem}")
             await self._move_back(old)
             return problem
+        finally:
+            self._fleet.ends = ends
+            self._supervisor.perform(self._fleet.tick(self._supervisor.now))
         self._hub.say(f"{name} is live")
         return None
 
