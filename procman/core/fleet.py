@@ -59,7 +59,8 @@ class Fleet:
 
     `fail_fast`: the first exit of any process ends the app with its status, as in foreman.
     `idle_timeout`: seconds without a request after which a lone web dyno falls asleep;
-    `quiet_since` is when the last lease ended, None while there is one.
+    `quiet_since` is when the last lease ended, None while there is one. `behind`: dynos whose port
+    another one's boot has had so far; once that is to end, they wait for it.
     """
 
     types: dict[str, ProcessType]
@@ -70,6 +71,7 @@ class Fleet:
     formation: dict[str, int] = field(default_factory=dict)
     dynos: dict[str, Dyno] = field(default_factory=dict)
     beside: Beside = field(default_factory=Beside)
+    behind: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     asleep: set[str] = field(default_factory=set)  # derived: a request must not search for them
     phase: Phase = Phase.RUNNING
     status: int | None = None  # the app's own exit status, once it is decided
@@ -113,7 +115,7 @@ class Fleet:
         names = [name for name in names if not self.is_leaving(name)]
         for name in names:
             effects += self._want_up(name, now)
-        for name in names:
+        for name in sorted(names, key=lambda name: not self.dynos[name].is_live):  # they hold ports
             dyno = self.dynos[name]
             is_down = dyno.state is State.DOWN  # then it boots when it may, with the others
             if dyno.boot and not is_down and not self._has_just_booted(effects, name):
@@ -317,10 +319,21 @@ class Fleet:
         return order.index(item[1].type), item[1].number
 
     def _gate(self, dyno: Dyno) -> bool:
-        """Whether the dyno may boot: the app runs, and all that it comes after is ready."""
+        """Whether the dyno may boot: the app runs, all that it comes after is ready, and nobody has
+        its port yet.
+        """
         if self.is_ending:
             return False
-        return not self.waits_for(dyno.type)
+        return not self.waits_for(dyno.type) and not self._waits_for_port(dyno.name)
+
+    def _waits_for_port(self, name: str) -> bool:
+        if name not in self.behind:
+            return False
+        holder, boot = self.behind[name]
+        dyno = self.dynos.get(holder)
+        if dyno is None or not dyno.is_live or dyno.boot != boot:
+            return False
+        return dyno.out_of_date or dyno.state is State.STOPPING
 
     def waits_for(self, of_type: str) -> list[str]:
         """The types that must be ready, or finished with status 0, before this one may boot."""

@@ -17,6 +17,7 @@ import pytest
 
 from tests.end_to_end.conftest import PATIENCE, Sandbox
 from tests.end_to_end.release_app import PROCFILE, WEB, ReleaseApp, release_app
+from tests.end_to_end.test_watch import HOLDER
 from tests.end_to_end.web import Load, Site, free_port
 
 
@@ -169,22 +170,6 @@ def test_a_release_has_the_ports_of_the_directory_and_its_release_type_stays_at_
         running.send(signal.SIGTERM)
         assert running.finish() == 143
     assert ports == [{"worker.1": 100, "clock.1": 300}] * 2
-
-
-# Has its port until it has ended, which takes it a moment.
-HOLDER = """
-import os, signal, socket, sys, time
-
-def end(*_):
-    time.sleep(0.5)
-    sys.exit()
-
-signal.signal(signal.SIGTERM, end)
-server = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
-print("bound", flush=True)
-while True:
-    signal.pause()
-"""
 
 
 def test_a_type_that_is_renamed_gets_the_port_when_the_old_one_has_ended(app: ReleaseApp) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
 from tests.end_to_end.conftest import Sandbox
-from tests.end_to_end.release_app import ReleaseApp, release_app
+from tests.end_to_end.release_app import WEB, ReleaseApp, release_app
+from tests.end_to_end.test_watch import HOLDER
+from tests.end_to_end.web import free_port
 
 KEPT = "exec sleep 9999"
+HOLD = f"exec {sys.executable} holder.py"
 
 
 @pytest.fixture
@@ -52,3 +56,37 @@ def test_an_app_does_not_end_when_all_that_has_not_finished_is_let_go(app: Relea
     release(app, 102, init="true")
     assert running.finish() == 0
     assert "v3 is live" in running.text
+
+
+def restarts(app: ReleaseApp) -> dict[str, int]:
+    rows = json.loads(app.done("ps", "--json"))["dynos"]
+    return {row["dyno"]: row["restarts"] for row in rows}
+
+
+def test_types_that_change_places_get_their_ports_when_the_others_have_ended(
+    app: ReleaseApp,
+) -> None:
+    """One that is new in the middle, and two that are exchanged, there and back."""
+    app.sandbox.write("holder.py", HOLDER)
+    release(app, 100, web=WEB, admin=HOLD)
+    site = app.start()
+    site.app.until("bound")
+    release(app, 101, web=WEB, api=HOLD, admin=HOLD)
+    assert restarts(app) == {"web.1": 1, "api.1": 0, "admin.1": 1}
+    release(app, 102, web=WEB, admin=HOLD, api=HOLD)
+    assert restarts(app) == {"web.1": 2, "admin.1": 2, "api.1": 1}
+    app.done("rollback", "v1")
+    assert restarts(app) == {"web.1": 3, "admin.1": 3}
+    site.stop()
+
+
+def test_web_without_a_router_changes_places_as_the_others_do(app: ReleaseApp) -> None:
+    """It has the port of another before it, which is not stopped before it otherwise."""
+    app.sandbox.write("holder.py", HOLDER)
+    release(app, 100, api=HOLD, web=HOLD)
+    running = app.sandbox.procman("start", "--release", "--no-router", "-p", str(free_port()))
+    running.until("bound", 2)
+    release(app, 101, web=HOLD, api=HOLD)
+    assert restarts(app) == {"web.1": 1, "api.1": 1}
+    app.done("stop", "--wait")
+    running.finish()

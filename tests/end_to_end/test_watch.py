@@ -18,6 +18,21 @@ WORKER = (
     f"exec {sys.executable} -uc 'import lib, time; print(\"works\", lib.VERSION); time.sleep(9999)'"
 )
 
+# Has its port until it has ended, which takes it a moment.
+HOLDER = """
+import os, signal, socket, sys, time
+
+def end(*_):
+    time.sleep(0.5)
+    sys.exit()
+
+signal.signal(signal.SIGTERM, end)
+server = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
+print("bound", flush=True)
+while True:
+    signal.pause()
+"""
+
 # Up within 20 ms, so that 200 boots are no long story.
 SERVER = """
 import os
@@ -189,6 +204,20 @@ def test_a_type_that_the_call_named_may_go(sandbox: Sandbox) -> None:
     sandbox.save("Procfile", f"web: {WEB}\n")
     site.app.until("Procfile changed, worker is gone")
     assert site.get() == (200, "100 -")
+    site.stop()
+
+
+def test_a_type_that_comes_before_another_gets_its_port_when_that_has_ended(
+    sandbox: Sandbox,
+) -> None:
+    """Neither crashes for it."""
+    sandbox.write("holder.py", HOLDER)
+    hold = f"exec {sys.executable} holder.py"
+    site = start(sandbox, others=f"admin: {hold}\n")
+    site.app.until("bound")
+    sandbox.save("Procfile", f"web: {WEB}\napi: {hold}\nadmin: {hold}\n")
+    site.app.until("| bound", 3)
+    assert (site.row("api.1")["restarts"], site.row("admin.1")["restarts"]) == (0, 1)
     site.stop()
 
 

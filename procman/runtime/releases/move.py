@@ -164,7 +164,8 @@ class Mover:
 
     async def _move_to(self, new: App) -> None:
         """Web first; only once it is up, the others stop, and first of them what is no more: its
-        ports may be those of what is new, which is scaled as at a start.
+        ports may be those of what is new, which is scaled as at a start. Web that waits until a
+        port is left moves with the others.
         """
         before = self._blueprint.app
         added = [name for name in new.types if name not in before.types]
@@ -172,13 +173,16 @@ class Mover:
         self._hub.say(f"moving to {_name(new)}")
         take_over(self._supervisor, self._blueprint, new)
         web, _ = movable(self._fleet)
-        numbers = newest(self._fleet, web)
-        await self._wait(numbers, self._fleet.preboot(web, self._supervisor.now))
+        late = not self._fleet.behind.keys().isdisjoint(web)
+        first = [] if late else web
+        numbers = newest(self._fleet, first)
+        await self._wait(numbers, self._fleet.preboot(first, self._supervisor.now))
         self._let_gone = {name: self._fleet.formation.get(name, 0) for name in gone}
         await self._let_go(gone)
         # Asked only now: somebody may have scaled meanwhile, also what is new.
         moving = new.types.keys() & before.types.keys()
-        others = [name for name in movable(self._fleet)[1] if _type(name) in moving]
+        web, others = movable(self._fleet)
+        others = [name for name in (*(web if late else ()), *others) if _type(name) in moving]
         numbers = newest(self._fleet, others)
         formation = {**new.formation, **self._fleet.formation}
         started = {name: formation.get(name, 0) for name in added}
