@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from procman.cli.base_port import AUTO, find_base_port
 from procman.cli.plan import plan, unsaid
 from procman.cli.release_option import CURRENT
 from procman.core.procfile import Procfile
@@ -17,7 +18,7 @@ from procman.runtime.releases.released import Released, expand_release
 from procman.runtime.slugs.store import SlugStore
 
 if TYPE_CHECKING:
-    from procman.runtime.blueprint import App
+    from procman.runtime.blueprint import App, PortOf
     from procman.runtime.inputs import Inputs
 
 
@@ -77,8 +78,12 @@ def plan_release(inputs: Inputs, asked: Sequence[str], name: str) -> App:
     released = expand(inputs.root, release)
 
     def plan_it(release: Release, released: Released) -> App:
+        seen = inputs_of(inputs, release)
         # The release type has run: that it is left out now is nothing to be told.
-        app = plan(inputs_of(inputs, release), asked, say=unsaid)
+        app = plan(seen, asked, say=unsaid)
+        if find_base_port(seen) is None:
+            app = replace(app, port_of=drawn.setdefault(AUTO, app.port_of))
         return replace(app, released=released, plan_release=plan_it)
 
+    drawn: dict[str, PortOf] = {}  # free ports stay those that were drawn
     return replace(plan_it(release, released), follows_current=name == CURRENT)

@@ -90,3 +90,19 @@ def test_web_without_a_router_changes_places_as_the_others_do(app: ReleaseApp) -
     assert restarts(app) == {"web.1": 1, "api.1": 1}
     app.done("stop", "--wait")
     running.finish()
+
+
+def test_ports_that_were_drawn_stay_for_all_releases(app: ReleaseApp) -> None:
+    """Who was told where the app is finds it there after a deploy."""
+    app.sandbox.write("holder.py", HOLDER)
+    release(app, 100, web=HOLD, api=KEPT)
+    running = app.sandbox.procman("start", "--release", "--no-router", "-p", "auto")
+    running.until("api.1 started")
+    before = json.loads(app.done("ps", "--json"))
+    release(app, 101, clock=KEPT, web=HOLD, api=KEPT)
+    after = json.loads(app.done("ps", "--json"))
+    assert after["url"] == before["url"]
+    ports = [{row["dyno"]: row["port"] for row in seen["dynos"]} for seen in (before, after)]
+    assert ports[0].items() <= ports[1].items()
+    app.done("stop", "--wait")
+    running.finish()
