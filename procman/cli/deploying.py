@@ -11,10 +11,12 @@ import click
 
 from procman.cli.options import OPTION_NAMES
 from procman.cli.problems import show_problems
+from procman.cli.released import inputs_of
 from procman.cli.slug import progress_bar
 from procman.core.environment import dyno_environment
 from procman.core.formation import RELEASE
 from procman.core.release import Release
+from procman.core.settings import TypeSettings
 from procman.core.slug import Metadata
 from procman.errors import InputError, NotRunningError
 from procman.runtime.boots import cookie_of
@@ -124,13 +126,27 @@ def deploying(inputs: Inputs) -> Iterator[Deploy]:
                     log.line(NOT_RELEASED if answer.get("release") is None else _up(answer))
                 log.line(f"Release {release.name}")
 
-            yield Deploy(store, copies, log, environment_of, go_live)
+            def settings_of(release: Release) -> TypeSettings:
+                return inputs_of(inputs, release).per_type().get(RELEASE, TypeSettings())
+
+            yield Deploy(
+                store,
+                copies,
+                log,
+                lambda release: environment_of(release, settings_of(release).env),
+                go_live,
+                phase_of=lambda release: (
+                    settings_of(release).command or release.process_types[RELEASE]
+                ),
+            )
     finally:
         copies.sweep()
 
 
-def environment_of(release: Release) -> dict[str, str]:
-    """Of the release phase: ours without what git told us as its hook, and the config vars."""
+def environment_of(release: Release, extra: Mapping[str, str] | None) -> dict[str, str]:
+    """Of the release phase: ours without what git told us as its hook, the config vars, and
+    `extra` of the type's settings.
+    """
     ours = {name: text for name, text in os.environ.items() if name not in OF_A_REPOSITORY}
     return dyno_environment(
         {**ours, **release.config_vars},
@@ -139,6 +155,7 @@ def environment_of(release: Release) -> dict[str, str]:
         port=None,
         type_ports={},
         release=release.name,
+        extra=extra,
     )
 
 

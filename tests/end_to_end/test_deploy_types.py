@@ -106,3 +106,13 @@ def test_ports_that_were_drawn_stay_for_all_releases(app: ReleaseApp) -> None:
     assert ports[0].items() <= ports[1].items()
     app.done("stop", "--wait")
     running.finish()
+
+
+def test_the_settings_of_the_release_type_hold_for_the_release_phase(app: ReleaseApp) -> None:
+    """Its variables and its command, as for any type."""
+    app.sandbox.write("procman.toml", "[types.release.env]\nGREETING = 'migrates'\n")
+    assert "\nmigrates v1\n" in release(
+        app, 100, web=WEB, release="echo $GREETING $PROCMAN_RELEASE"
+    )
+    app.sandbox.write("procman.toml", "[types.release]\ncommand = 'echo instead'\n")
+    assert "\ninstead\n" in app.done("deploy")

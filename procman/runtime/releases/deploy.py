@@ -31,7 +31,9 @@ RELEASE_LIMIT = 3600.0  # seconds, Heroku's
 
 @dataclass(frozen=True, slots=True)
 class Deploy:
-    """What every deploy and rollback of one app is done with."""
+    """What every deploy and rollback of one app is done with; `phase_of` gives the command of the
+    release phase.
+    """
 
     store: SlugStore
     copies: Copies
@@ -39,6 +41,7 @@ class Deploy:
     environment_of: Callable[[Release], Mapping[str, str]] = field(repr=False)
     go_live: Callable[[Release], None]
     limit: float = RELEASE_LIMIT
+    phase_of: Callable[[Release], str] = lambda release: release.process_types[RELEASE]
 
     def deploy(
         self,
@@ -89,8 +92,7 @@ class Deploy:
 
     def _run_release_phase(self, release: Release, digest: str, tree: Path) -> None:
         self.log.heading("Running release phase...")
-        command = release.process_types[RELEASE]
-        argv = argv_in_slug(command, has_profile=has_profile(tree))
+        argv = argv_in_slug(self.phase_of(release), has_profile=has_profile(tree))
         output = self.log.output()
         copy = self.copies.copy_for(digest, f"{RELEASE}.1", release.version)
         try:
