@@ -10,7 +10,7 @@ from enum import Enum
 from typing import assert_never
 
 from procman.core.dyno import Dyno, Effects, State, Want
-from procman.core.fleet import WEB, Fleet
+from procman.core.fleet import WEB, Fleet, ProcessType
 from procman.core.status import is_hopeless, is_settled, why_not_up
 
 
@@ -27,6 +27,18 @@ def movable(fleet: Fleet) -> tuple[list[str], list[str]]:
     wanted = [name for name, dyno in fleet.dynos.items() if dyno.want is not Want.DOWN]
     web = [name for name in wanted if fleet.dynos[name].type == WEB]
     return web, [name for name in wanted if name not in web]
+
+
+def comes_after(types: Mapping[str, ProcessType], of_type: str) -> frozenset[str]:
+    """The types that must be ready before this one, and those that must be before these."""
+    found: set[str] = set()
+    rest = [of_type]
+    while rest:
+        name = rest.pop()
+        new = set(types[name].after if name in types else ()) - found
+        found |= new
+        rest += new
+    return frozenset(found)
 
 
 def newest(fleet: Fleet, names: Iterable[str]) -> dict[str, int]:

@@ -116,3 +116,19 @@ def test_the_settings_of_the_release_type_hold_for_the_release_phase(app: Releas
     )
     app.sandbox.write("procman.toml", "[types.release]\ncommand = 'echo instead'\n")
     assert "\ninstead\n" in app.done("deploy")
+
+
+def test_web_waits_for_a_new_type_that_it_comes_after(app: ReleaseApp) -> None:
+    """As at a start; it cannot come up without."""
+    release(app, 100, web=WEB)
+    app.sandbox.write("holder.py", HOLDER)
+    settings = "[types.web]\nafter = ['cache']\n[types.cache]\nafter = ['db']\nready = 'port'\n"
+    app.sandbox.write("procman.toml", settings + "[types.db]\n")
+    port = "int(os.environ['PROCMAN_CACHE_PORT'])"
+    ask = f"import os, socket; socket.create_connection(('127.0.0.1', {port}))"
+    types = {"web": f'{sys.executable} -c "{ask}" && {WEB}', "cache": HOLD, "db": KEPT}
+    app.sandbox.write("Procfile", "".join(f"{name}: {line}\n" for name, line in types.items()))
+    site = app.start()
+    release(app, 101, **types)
+    assert restarts(app) == {"web.1": 1, "cache.1": 0, "db.1": 0}
+    site.stop()

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Collection, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Collection, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from procman.core.dyno import Effects, backoff
-from procman.core.fleet import Ends
+from procman.core.fleet import WEB, Ends
 from procman.core.moving import (
     Verdict,
     call_off,
+    comes_after,
     complaint,
     movable,
     newest,
@@ -163,9 +164,9 @@ class Mover:
             raise ProcmanError("its deploy was interrupted")
 
     async def _move_to(self, new: App) -> None:
-        """Web first; only once it is up, the others stop, and first of them what is no more: its
-        ports may be those of what is new, which is scaled as at a start. Web that waits until a
-        port is left moves with the others.
+        """Web first, but for what is new and it comes after; only once it is up, the others stop,
+        and first of them what is no more: its ports may be those of what is new, which is scaled as
+        at a start. Web that waits until a port is left moves with the others.
         """
         before = self._blueprint.app
         added = [name for name in new.types if name not in before.types]
@@ -174,6 +175,9 @@ class Mover:
         take_over(self._supervisor, self._blueprint, new)
         web, _ = movable(self._fleet)
         late = not self._fleet.behind.keys().isdisjoint(web)
+        waiting = {_type(name) for name in self._fleet.behind}
+        early = [n for n in added if n in comes_after(new.types, WEB) and n not in waiting]
+        await self._wait(*self._scaled(new, early))
         first = [] if late else web
         numbers = newest(self._fleet, first)
         await self._wait(numbers, self._fleet.preboot(first, self._supervisor.now))
@@ -184,12 +188,16 @@ class Mover:
         web, others = movable(self._fleet)
         others = [name for name in (*(web if late else ()), *others) if _type(name) in moving]
         numbers = newest(self._fleet, others)
-        formation = {**new.formation, **self._fleet.formation}
-        started = {name: formation.get(name, 0) for name in added}
         effects = self._fleet.restart(others, self._supervisor.now)
-        effects += self._fleet.scale(started, self._supervisor.now)
+        fresh, more = self._scaled(new, [name for name in added if name not in early])
+        await self._wait({**numbers, **fresh}, effects + more)
+
+    def _scaled(self, new: App, names: Iterable[str]) -> tuple[dict[str, int], Effects]:
+        """Types that are new, as at a start or as somebody has asked; which dynos come up by it."""
+        formation = {**new.formation, **self._fleet.formation}
+        started = {name: formation.get(name, 0) for name in names}
         fresh = {f"{name}.{n + 1}": 0 for name, count in started.items() for n in range(count)}
-        await self._wait({**numbers, **fresh}, effects)
+        return fresh, self._fleet.scale(started, self._supervisor.now)
 
     async def _let_go(self, gone: Collection[str]) -> None:
         """Of types that are no more, until their last process has ended."""
