@@ -40,10 +40,12 @@ def plan(
     asked: Sequence[str],
     *,
     any_port: bool = False,
+    front_stays: bool = False,
     say: Callable[[str], None] = on_standard_error,
 ) -> App:
     """What `start TYPE…` runs, on free ports with `any_port` unless `-p` says otherwise.
 
+    `front_stays`: it follows one whose router, or shared socket, goes on to have the base port.
     `say` is told what is odd and no error. Raises InputError with the origin of what is wrong, and
     UsageError where that is an option or in `asked`.
     """
@@ -62,7 +64,8 @@ def plan(
     json = settings.choice("log_format", ("text", "json")) == "json"
     pty = settings.maybe_flag("pty")
     has_one_port = wants_router or is_shared
-    port_of = free_ports() if base is None else base_ports(base, _port_order(types, has_one_port))
+    places = _port_order(types, has_one_port, front_stays=front_stays)
+    port_of = free_ports() if base is None else base_ports(base, places)
     if base is not None:
         numbered = {n: q for n, q in formation.items() if not (has_one_port and n == WEB)}
         _require_ports(numbered, port_of)
@@ -189,12 +192,15 @@ def _front(settings: Settings, port: int) -> Front:
     )
 
 
-def _port_order(types: Iterable[str], has_one_port: bool) -> list[str]:
+def _port_order(types: Iterable[str], has_one_port: bool, *, front_stays: bool) -> list[str]:
     """The types as their ports count. One port for all of web is the base port, which is the first
     type's: a type that stands first in web's place gets web's hundred, of which web has no need.
-    Whether web runs does not matter: `start worker` gives worker the port that `start` does.
+    Whether web runs does not matter: `start worker` gives worker the port that `start` does. Nor,
+    where the front stays, whether there is still web.
     """
     names = list(types)
+    if front_stays and WEB not in names:
+        return [WEB, *names]
     if has_one_port and WEB in names:
         at = names.index(WEB)
         names[0], names[at] = names[at], names[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from procman.cli.base_port import AUTO, find_base_port
@@ -77,13 +78,15 @@ def plan_release(inputs: Inputs, asked: Sequence[str], name: str) -> App:
     release = find_release(inputs.root, name)
     released = expand(inputs.root, release)
 
-    def plan_it(release: Release, released: Released) -> App:
+    def plan_it(release: Release, released: Released, *, front_stays: bool) -> App:
         seen = inputs_of(inputs, release)
         # The release type has run: that it is left out now is nothing to be told.
-        app = plan(seen, asked, say=unsaid)
+        app = plan(seen, asked, front_stays=front_stays, say=unsaid)
         if find_base_port(seen) is None:
             app = replace(app, port_of=drawn.setdefault(AUTO, app.port_of))
-        return replace(app, released=released, plan_release=plan_it)
+        another = partial(plan_it, front_stays=app.has_front)
+        return replace(app, released=released, plan_release=another)
 
     drawn: dict[str, PortOf] = {}  # free ports stay those that were drawn
-    return replace(plan_it(release, released), follows_current=name == CURRENT)
+    app = plan_it(release, released, front_stays=False)
+    return replace(app, follows_current=name == CURRENT)

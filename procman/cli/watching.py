@@ -47,7 +47,7 @@ def watching(app: App, inputs: Inputs, asked: Mapping[str, object], types: Seque
         fresh.procfile.require_valid()
         show_problems(fresh.procfile, say)
         fresh = replace(fresh, elsewhere=list(inputs.procfile.commands))
-        new = plan(fresh, types)
+        new = plan(fresh, types, front_stays=app.has_front)
         if find_base_port(fresh) is None:
             new = replace(new, port_of=app.port_of)  # free ports stay those that were drawn
         return replace(new, watch=follow(fresh))

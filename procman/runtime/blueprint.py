@@ -93,6 +93,11 @@ class App:
     watch: Watch | None = None
     preboot: bool = False
 
+    @property
+    def has_front(self) -> bool:
+        """Whether something of ours listens on web's port, for as long as the app runs."""
+        return self.front is not None or self.shared is not None
+
 
 class Blueprint:
     """The app's dynos as they are to be, for one run, marked by `cookie`."""

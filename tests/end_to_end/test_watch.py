@@ -198,6 +198,39 @@ def test_types_come_and_go_with_the_procfile(sandbox: Sandbox) -> None:
     site.stop()
 
 
+def test_a_port_that_changes_hands_is_free_before_it_is_used(sandbox: Sandbox) -> None:
+    """Types that are renamed, or come before others: nobody crashes for who is still stopping."""
+    sandbox.write("holder.py", HOLDER)
+    holder = f"exec {sys.executable} -S holder.py"
+    site = start(sandbox, others=f"worker: {holder}\n")
+    site.app.until("| bound")
+    sandbox.save("Procfile", f"web: {WEB}\njobs: {holder}\n")
+    site.app.until("| bound", 2)
+    sandbox.save("Procfile", f"web: {WEB}\nmailer: {holder}\njobs: {holder}\n")
+    site.app.until("| bound", 4)
+    sandbox.save("Procfile", f"web: {WEB}\njobs: {holder}\nmailer: {holder}\n")
+    site.app.until("| bound", 6)
+    assert "crashed" not in site.app.text
+    site.stop()
+
+
+def test_the_routers_port_stays_the_routers_when_web_goes(sandbox: Sandbox) -> None:
+    """Nobody moves up into its place, and web comes back to it."""
+    sandbox.write("holder.py", HOLDER)
+    others = f"worker: exec {sys.executable} -S holder.py\n"
+    site = start(sandbox, others=others)
+    site.app.until("| bound")
+    sandbox.save("Procfile", others)
+    site.app.until("Procfile changed, web is gone\n")
+    site.app.until("web.1 stopped")
+    assert site.get()[0] == 503
+    sandbox.save("Procfile", f"{others}web: {WEB}\n")
+    site.app.until("Procfile changed, web is at 1 now\n")
+    assert site.get() == (200, "100 -")
+    assert site.row("worker.1")["restarts"] == 0
+    site.stop()
+
+
 def test_a_type_that_the_call_named_may_go(sandbox: Sandbox) -> None:
     """The call cannot be taken back, and asks for nothing that is impossible."""
     site = start(sandbox, "-c", "worker=2", others=f"worker: {WORKER}\n")
