@@ -310,6 +310,15 @@ def test_a_type_with_globs_is_redeployed_for_those_alone(sandbox: Sandbox) -> No
     site.stop()
 
 
+def test_what_the_start_has_said_is_not_said_at_each_save(sandbox: Sandbox) -> None:
+    """Least of all beside the log, in the middle of its lines."""
+    site = start(sandbox, others="release: true\n")
+    sandbox.save(".env", "GREETING=hello\n")
+    assert site.get() == (200, "100 hello")
+    site.stop()
+    assert site.app.text.count("the release type runs once") == 1
+
+
 def test_what_does_not_run_is_not_said_to_be_redeployed(sandbox: Sandbox) -> None:
     """A type that is at 0, and least of all the release type: nothing was migrated."""
     site = start(sandbox, "-c", "worker=0", others=f"worker: {WORKER}\nrelease: false\n")
