@@ -324,16 +324,17 @@ class Fleet:
         """
         if self.is_ending:
             return False
-        return not self.waits_for(dyno.type) and not self._waits_for_port(dyno.name)
+        return not self.waits_for(dyno.type) and self.port_holder(dyno.name) is None
 
-    def _waits_for_port(self, name: str) -> bool:
+    def port_holder(self, name: str) -> str | None:
+        """The dyno that still has the port of this one, and is to end."""
         if name not in self.behind:
-            return False
+            return None
         holder, boot = self.behind[name]
         dyno = self.dynos.get(holder)
         if dyno is None or not dyno.is_live or dyno.boot != boot:
-            return False
-        return dyno.out_of_date or dyno.state is State.STOPPING
+            return None
+        return holder if dyno.out_of_date or dyno.state is State.STOPPING else None
 
     def waits_for(self, of_type: str) -> list[str]:
         """The types that must be ready, or finished with status 0, before this one may boot."""

@@ -96,7 +96,10 @@ def why_not_up(fleet: Fleet, dyno: Dyno) -> str | None:
     match dyno.state:
         case State.DOWN:
             waits = fleet.waits_for(dyno.type)
-            return f"waits for {', '.join(waits)}" if waits else "stopped"
+            if waits:
+                return f"waits for {', '.join(waits)}"
+            holder = fleet.port_holder(dyno.name)
+            return "stopped" if holder is None else f"waits for {holder} to leave its port"
         case State.STARTING:
             missing = describe_wait(fleet.types[dyno.type].ready)
             return f"not ready yet: {missing}" if missing else "not ready yet"

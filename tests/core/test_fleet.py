@@ -28,6 +28,7 @@ from procman.core.dyno import (
     Want,
 )
 from procman.core.fleet import BROKEN_AFTER, Ends, Fleet, ProcessType
+from procman.core.status import why_not_up
 
 SIGTERM, SIGKILL = 15, 9
 Answer = Callable[[str, int], int | None]
@@ -481,6 +482,26 @@ def test_a_type_that_nobody_asked_for_holds_nobody_up() -> None:
     app = world("db", "web", after={"web": ("db",)})
     app.scale(db=0, web=1)
     assert app.states() == {"web.1": "up"}
+
+
+def test_a_dyno_boots_when_the_one_that_had_its_port_has_ended() -> None:
+    """Not before, whether it is new or restarted; one that runs on is not waited for."""
+    app = world("web", "worker", "mailer", answer=stubborn)
+    app.scale(web=1, worker=1)
+    app.heard()
+    app.fleet.behind = {"web.1": ("worker.1", 1), "mailer.1": ("worker.1", 1)}
+    app.do(app.fleet.restart(["web.1", "worker.1"], app.now))
+    app.scale(mailer=1)
+    app.exit("web.1", 0)
+    assert app.heard() == ["signal web.1", "signal worker.1"]
+    assert app.states() == {"web.1": "down", "worker.1": "stopping", "mailer.1": "down"}
+    why = why_not_up(app.fleet, app.fleet.dynos["mailer.1"])
+    assert why == "waits for worker.1 to leave its port"
+    app.exit("worker.1", 0)
+    assert sorted(app.heard()) == ["spawn mailer.1", "spawn web.1", "spawn worker.1"]
+    app.do(app.fleet.restart(["web.1"], app.now))
+    app.exit("web.1", 0)
+    assert app.heard() == ["signal web.1", "spawn web.1"]
 
 
 def test_a_fact_about_a_dyno_that_is_no_more_is_ignored() -> None:
