@@ -20,7 +20,7 @@ from procman.cli.options import (
 )
 from procman.cli.plan import plan
 from procman.cli.problems import show_problems
-from procman.core.dyno import STOP_TIMEOUT, Idle, Restart
+from procman.core.dyno import STOP_TIMEOUT, Idle, Policy, Restart
 from procman.core.smoke import ENDED, UNREAD, Report, as_annotations, as_json, as_junit, as_text
 from procman.errors import InputError, UsageError
 from procman.runtime.blueprint import App
@@ -123,15 +123,19 @@ def smoke(
 def _steady_app(app: App, screen: int) -> App:
     """Nothing is restarted, nothing sleeps, no file of the app's own run is touched."""
     types = {
-        name: replace(
-            of_type,
-            policy=replace(of_type.policy, restart=Restart.NEVER, max_restarts=None, idle=Idle.OFF),
-        )
+        name: replace(of_type, policy=_steady_policy(of_type.policy))
         for name, of_type in app.types.items()
     }
     is_terminal = os.isatty(screen)
     look = replace(app.look, tame=is_terminal, colour=app.look.colour or wants_colour(None, screen))
     return replace(app, types=types, screen=screen, is_aside=True, pty=False, look=look)
+
+
+def _steady_policy(policy: Policy) -> Policy:
+    """Who is to run always has crashed also with status 0, as under `start`."""
+    if policy.restart is Restart.ALWAYS:
+        return replace(policy, max_restarts=0, idle=Idle.OFF)
+    return replace(policy, restart=Restart.NEVER, max_restarts=None, idle=Idle.OFF)
 
 
 @contextmanager

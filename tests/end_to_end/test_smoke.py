@@ -398,6 +398,20 @@ def test_the_junit_report_goes_where_the_caller_is(sandbox: Sandbox) -> None:
 STUBBORN = "trap '' TERM; (trap '' TERM; sleep 60) & echo running; wait; wait"
 
 
+def test_an_exit_that_start_calls_a_crash_is_one(sandbox: Sandbox) -> None:
+    """`start` restarts what has `restart = "always"` after status 0, and who waits for its end is
+    never started.
+    """
+    sandbox.write("Procfile", "worker: sleep 9\nonce: true\n")
+    types = '[types.worker]\nafter = ["once"]\n[types.once]\nready = "finished"\n'
+    sandbox.write("procman.toml", f'restart = "always"\n{types}')
+    running = sandbox.procman("smoke", "--for", "0s")
+    assert running.finish() == 1
+    assert "FAIL once.1    crashed: crashed, status 0" in running.text
+    assert running.text.count("once.1 started") == 1
+    assert "worker.1 started" not in running.text
+
+
 def test_a_command_that_does_not_stop_is_killed_when_a_dyno_crashes(sandbox: Sandbox) -> None:
     """After the grace that dynos have: a job does not hang until CI's own limit."""
     sandbox.write("Procfile", "worker: until test -e go; do sleep 0.01; done; exit 3\n")
