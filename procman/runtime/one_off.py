@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
@@ -15,12 +14,11 @@ from procman.runtime import orphans
 from procman.runtime.boots import CANNOT_EXECUTE, cookie_of
 from procman.runtime.guardian import Guardian
 from procman.runtime.home import Home
-from procman.runtime.process import SHELL, pwd_here
+from procman.runtime.process import pwd_here
+from procman.runtime.program import NOT_FOUND, find_program, spawn_program
 
 if TYPE_CHECKING:
     from procman.runtime.releases.released import Released
-
-NOT_FOUND = 127  # POSIX 2.8.2: command not found
 
 _FORWARDED = {
     signal.SIGINT,
@@ -74,7 +72,7 @@ def run_one_off(
 
 
 def _run(argv: list[str], environment: Mapping[str, str], lock: int, cookie: str) -> int:
-    program = _find(argv[0], environment.get("PATH", os.defpath))
+    program = find_program(argv[0], environment.get("PATH", os.defpath))
     if isinstance(program, int):
         what = "not found" if program == NOT_FOUND else "cannot be executed"
         print(f"procman: {argv[0]}: {what}", file=sys.stderr)
@@ -104,7 +102,7 @@ def _spawn(
     environment: Mapping[str, str],
     mask: Collection[int | signal.Signals],
 ) -> int:
-    """The one-off's pid. A script that names no interpreter is the shell's, as POSIX has it."""
+    """The one-off's pid."""
 
     def spawned(path: str, words: list[str]) -> int:
         return os.posix_spawn(
@@ -115,18 +113,7 @@ def _spawn(
             setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
         )
 
-    try:
-        return spawned(program, argv)
-    except OSError as error:
-        if error.errno != errno.ENOEXEC or not _is_text(program):
-            raise
-    return spawned(SHELL, [SHELL, program, *argv[1:]])
-
-
-def _is_text(path: str) -> bool:
-    """bash's rule: the first line of a script holds no NUL."""
-    with open(path, "rb") as file:
-        return b"\0" not in file.read(80).partition(b"\n")[0]
+    return spawn_program(spawned, program, argv)
 
 
 def _wait(pid: int) -> int:
@@ -152,14 +139,3 @@ def _wait(pid: int) -> int:
         by_terminal = kernel and number in by_keys
         if number is not signal.SIGCHLD and not by_terminal:
             os.kill(pid, number)
-
-
-def _find(name: str, path: str) -> str | int:
-    """The program's path as a shell finds it in PATH, else 127 or 126."""
-    candidates = [name] if "/" in name else [os.path.join(d, name) for d in path.split(os.pathsep)]
-    found = [c for c in candidates if os.path.isfile(c)]
-    for candidate in found:
-        if os.access(candidate, os.X_OK):
-            return candidate
-    exists = found or any(os.path.isdir(c) for c in candidates if "/" in name)
-    return CANNOT_EXECUTE if exists else NOT_FOUND

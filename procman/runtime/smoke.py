@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from procman.core.dyno import Dyno, State
 from procman.core.environment import COOKIE
@@ -16,11 +18,12 @@ from procman.core.fleet import WEB, Fleet, Phase
 from procman.core.smoke import ENDED, SIGNALLED, AnswerResult, DynoResult, Report, why_wrong
 from procman.core.status import unsettled, why_not_up
 from procman.runtime.asking import Heard, NoAnswer, ask
-from procman.runtime.boots import cookie_of
+from procman.runtime.boots import CANNOT_EXECUTE, cookie_of
 from procman.runtime.last_lines import LastLines
 from procman.runtime.loghub import Sink
 from procman.runtime.probe import wait_for
 from procman.runtime.process import pwd_here
+from procman.runtime.program import NOT_FOUND, find_program, spawn_program
 from procman.runtime.supervisor import Supervisor
 
 ONE_ANSWER = 30.0  # seconds that one answer may take: Heroku's router gives up then (H12)
@@ -125,22 +128,15 @@ class Smoke:
         if url:
             environment["PORT"] = url.rpartition(":")[2]
         argv = list(self._plan.argv)
+        program = find_program(argv[0], environment.get("PATH", os.defpath))
+        if isinstance(program, int):
+            missing = errno.ENOENT if program == NOT_FOUND else errno.EACCES
+            self._note_unrun(program, os.strerror(missing))
+            return
         try:
-            pid = os.posix_spawnp(  # noqa: ASYNC221  # spawning takes a millisecond, waiting is async
-                argv[0],
-                argv,
-                environment,
-                file_actions=[
-                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                    (os.POSIX_SPAWN_DUP2, self._plan.output, 1),
-                ],
-                setsid=True,
-                setsigmask=(),
-                setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
-            )
-        except OSError as error:
-            self.report.command_status = 127 if isinstance(error, FileNotFoundError) else 126
-            self.report.command_reason = f"{argv[0]}: {error.strerror}"
+            pid = spawn_program(partial(self._spawn, environment), program, argv)
+        except OSError as error:  # a script whose interpreter is gone, a binary of another machine
+            self._note_unrun(CANNOT_EXECUTE, error.strerror or "")
             return
         boots.probes.add(pid)
         boots.guardian.watch(pid)
@@ -159,6 +155,24 @@ class Smoke:
             _kill(pid)
             boots.probes.discard(pid)
             boots.guardian.forget(pid)
+
+    def _spawn(self, environment: Mapping[str, str], program: str, argv: list[str]) -> int:
+        return os.posix_spawn(
+            program,
+            argv,
+            environment,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, self._plan.output, 1),
+            ],
+            setsid=True,
+            setsigmask=(),
+            setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
+        )
+
+    def _note_unrun(self, status: int, why: str) -> None:
+        self.report.command_status = status
+        self.report.command_reason = f"{self._plan.argv[0]}: {why}"
 
     async def _grace(self, command: asyncio.Task[int], supervisor: Supervisor) -> None:
         """Wait for a command that was asked to stop; then it is killed, and at once if all are."""

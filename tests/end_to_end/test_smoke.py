@@ -179,6 +179,17 @@ def test_the_commands_status_is_the_tests_own(sandbox: Sandbox) -> None:
     assert "FAIL there-is-none: No such file or directory" in running.text
 
 
+def test_the_command_is_found_and_begun_as_run_does_it(sandbox: Sandbox) -> None:
+    """In the PATH that it is given, which may be the app's; and as a shell begins a script."""
+    sandbox.write("Procfile", "job: true\n")
+    sandbox.write(".env", f"PATH={sandbox.root}/tools:${{PATH}}\n")
+    sandbox.write("tools/check", "echo checked $1; exit 7\n").chmod(0o755)
+    arguments = ["--env-override", "--for", "0s", "--", "check", "it"]
+    running = sandbox.procman("smoke", *arguments)
+    assert running.finish() == 7
+    assert "checked it" in running.text
+
+
 @pytest.mark.parametrize(
     ("script", "status"),
     [("exit 129", 129), ("exit 130", 130), ("exit 143", 143), ("kill -TERM $$", 143)],
