@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
+from types import FrameType
 
 import click
 
@@ -107,6 +110,7 @@ def smoke(
     on_github = os.environ.get("GITHUB_ACTIONS") == "true"
     with _log_group(screen) if on_github else nullcontext():
         start(app, course)
+        _heed_signals(is_hurried=course.is_hurried)
     report = course.report
     try:
         _put(as_json(report) if is_json else as_text(report), STDOUT)
@@ -115,6 +119,7 @@ def smoke(
     except BrokenPipeError:
         _say_unread(report)
     finally:  # whoever reads standard output, or does not
+        signal.setitimer(signal.ITIMER_REAL, 0)
         if junit is not None:
             _write(junit, as_junit(report))
     return report.status
@@ -151,6 +156,30 @@ def _log_group(screen: int) -> Iterator[None]:
     finally:
         with suppress(OSError):
             _put("::endgroup::\n", screen)
+
+
+def _heed_signals(*, is_hurried: bool) -> None:
+    """Who takes nothing holds up the report as long as nobody wants an end, and then as `start`
+    has it: for a while, or until the second signal. It is a reader that went away.
+    """
+    from procman.runtime.app import ENDING, READER_PATIENCE
+
+    again = READER_PATIENCE / 25  # standard error may be as stuck
+
+    def lose(_number: int, _frame: FrameType | None) -> None:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+    def hurry(number: int, frame: FrameType | None) -> None:
+        if signal.getitimer(signal.ITIMER_REAL)[0]:
+            lose(number, frame)
+        signal.setitimer(signal.ITIMER_REAL, READER_PATIENCE, again)
+
+    signal.signal(signal.SIGALRM, lose)
+    for number in ENDING:
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup
+            signal.signal(number, hurry)
+    if is_hurried:
+        signal.setitimer(signal.ITIMER_REAL, READER_PATIENCE, again)
 
 
 def _put(text: str, descriptor: int) -> None:

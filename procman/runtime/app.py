@@ -63,7 +63,7 @@ READER_PATIENCE = 5.0
 # where its port is drawn.
 DESCRIPTORS, OF_A_DYNO = 31, 2
 
-_ENDING = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+ENDING = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
 class Companion(Protocol):
@@ -77,6 +77,9 @@ class Companion(Protocol):
         self, supervisor: Supervisor, describe: Callable[[], Mapping[str, object]]
     ) -> None:
         """Begins when everything is spawned and the router listens; the run goes on after it."""
+
+    def hurry(self) -> None:
+        """Somebody wants an end: a reader that is stuck holds up nothing of ours any more."""
 
 
 def start(app: App, companion: Companion | None = None) -> int:
@@ -151,7 +154,7 @@ class _Run:
 
     def run(self) -> int:
         """Spawn, then import what supervises, then supervise until it is over."""
-        for number in _ENDING:
+        for number in ENDING:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
                 signal.signal(number, self._note_signal)
         guardian = Guardian(f"{COOKIE}={self._cookie}.")
@@ -342,7 +345,7 @@ class _Run:
         name = signal.Signals(number).name
         what = "again: killing everything now" if again else "received, stopping"
         self._limit_patience(kill=again)
-        supervisor.end(_ENDING[signal.Signals(number)], f"{name} {what}", kill=again)
+        supervisor.end(ENDING[signal.Signals(number)], f"{name} {what}", kill=again)
 
     def _end_asked(self, supervisor: Supervisor, kill: bool) -> None:
         """`procman stop`."""
@@ -352,6 +355,11 @@ class _Run:
     def _limit_patience(self, *, kill: bool) -> None:
         """Somebody wants an end: a reader that is stuck does not hold it up."""
         self._screen.patience = READER_PATIENCE / 25 if kill else READER_PATIENCE
+        self._hurry()
+
+    def _hurry(self) -> None:
+        if self._companion is not None:
+            self._companion.hurry()
 
     def _end_gone(self, supervisor: Supervisor, error: OSError) -> None:
         """Nobody reads us any more (EPIPE): a clean stop, unless a dyno has failed for good before.
@@ -398,6 +406,7 @@ class _Run:
             self._hub.close()
         except KeyboardInterrupt:
             self._screen.abandon()
+            self._hurry()
         finally:
             self._is_closing = False
 

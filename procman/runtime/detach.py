@@ -126,6 +126,9 @@ class Launch:
     def close(self) -> None:
         """Nothing is held back."""
 
+    def hurry(self) -> None:
+        """Nobody reads a detached app's standard output, so none is stuck."""
+
     async def watch(
         self, supervisor: Supervisor, describe: Callable[[], Mapping[str, object]]
     ) -> None:

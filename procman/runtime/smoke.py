@@ -53,6 +53,7 @@ class Smoke:
 
     def __init__(self, plan: Plan, app: str) -> None:
         self.report = Report(app)
+        self.is_hurried = False
         self.last_lines = LastLines()
         self._plan = plan
         self._began = time.monotonic()
@@ -87,6 +88,10 @@ class Smoke:
         self.report.seconds = time.monotonic() - self._began
         if not supervisor.fleet.is_ending:
             supervisor.end(self.report.status, "the smoke test is done, stopping", kill=False)
+
+    def hurry(self) -> None:
+        """Who writes the report is to know."""
+        self.is_hurried = True
 
     async def _come_up(self, supervisor: Supervisor) -> None:
         fleet = supervisor.fleet

@@ -423,6 +423,34 @@ def test_an_exit_that_start_calls_a_crash_is_one(sandbox: Sandbox) -> None:
     assert "worker.1 started" not in running.text
 
 
+def test_a_reader_that_is_stuck_does_not_hold_up_who_is_asked_to_end(sandbox: Sandbox) -> None:
+    """One signal is enough, also when the report alone is left to be written (`timeout` sends one).
+    What else tells of the test is written.
+    """
+    sandbox.write("Procfile", "job: seq 999; exit 3\n")
+    reading, writing = os.pipe()
+    arguments = ["smoke", "-c", "job=20", "--for", "0s", "--junit", "smoke.xml"]
+    with subprocess.Popen(
+        [*PROCMAN, *arguments],
+        cwd=sandbox.root,
+        env=clean_environment(new_mark(), {}, sandbox.root),
+        stdout=writing,
+        stderr=subprocess.PIPE,
+    ) as running:
+        os.close(writing)
+        try:
+            with pytest.raises(subprocess.TimeoutExpired):
+                running.wait(timeout=3)
+            running.terminate()
+            _, said = running.communicate(timeout=PATIENCE)
+        finally:
+            running.kill()
+            os.close(reading)
+    assert running.returncode == 1
+    assert b"the smoke test failed with status 1" in said
+    assert 'failures="20"' in (sandbox.root / "smoke.xml").read_text()
+
+
 def test_a_command_that_does_not_stop_is_killed_when_a_dyno_crashes(sandbox: Sandbox) -> None:
     """After the grace that dynos have: a job does not hang until CI's own limit."""
     sandbox.write("Procfile", "worker: until test -e go; do sleep 0.01; done; exit 3\n")
