@@ -42,10 +42,13 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The parents still frozen after `thaw_leaves`; false when there are none."""
+    """The parents still frozen after `thaw_leaves`; false when there are none. `leaves` are those
+    that run, whom only a parent can replace.
+    """
 
     processes: tuple[Stopped, ...]
     heartbeats: tuple[str, ...] = ()
+    leaves: tuple[Stopped, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.processes)
@@ -68,9 +71,10 @@ class Frozen:
     def thaw_leaves(self) -> Held:
         """Let those run that serve, children before parents; the caller releases the rest."""
         leaves_first = self.processes[::-1]
-        _continue(process for process in leaves_first if process.pid not in self.parents)
+        leaves = tuple(process for process in leaves_first if process.pid not in self.parents)
+        _continue(leaves)
         held = tuple(process for process in leaves_first if process.pid in self.parents)
-        return Held(held, self.heartbeats)
+        return Held(held, self.heartbeats, leaves)
 
     def thaw_all(self) -> None:
         """Let all run, as before a signal that is to end them; again is harmless."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 
 from procman.runtime.boots import Boots
-from procman.runtime.freezer import Frozen, Held, freeze
+from procman.runtime.freezer import Frozen, Held, Stopped, freeze
 from procman.runtime.listening import waiting_count
 from procman.runtime.process import Process
+from procman.runtime.tree import started_at, state_of
 
 # A parent with children is released this long after its children: gunicorn's arbiter kills workers
 # whose heartbeat looks late, and an idle worker's next one comes within half its timeout, 15 s by
@@ -27,6 +30,7 @@ class Sleepers:
         self._frozen: dict[int, Frozen] = {}
         self._held: dict[int, Held] = {}
         self._timers: dict[int, list[asyncio.TimerHandle]] = {}
+        self._ends: dict[int, list[int]] = {}  # descriptors that tell of a leaf's end
 
     def freeze(self, process: Process) -> None:
         """Suspend the whole tree of a boot, its orphans included."""
@@ -44,6 +48,9 @@ class Sleepers:
                 loop.call_later(HOLD, self.release, process),
                 *(loop.call_later(delay, self._look, process) for delay in LOOKS),
             ]
+            self._ends[process.pid] = [e for leaf in held.leaves if (e := _end_of(leaf)) >= 0]
+            for end in self._ends[process.pid]:  # a reloader's child, a worker that has had its day
+                loop.add_reader(end, self.release, process)
 
     def release(self, process: Process) -> None:
         """Let everything of a boot run: it is to be stopped, or the hold is over."""
@@ -55,6 +62,9 @@ class Sleepers:
             held.release()
         for timer in self._timers.pop(process.pid, ()):
             timer.cancel()
+        for end in self._ends.pop(process.pid, ()):
+            asyncio.get_running_loop().remove_reader(end)
+            os.close(end)
 
     def close(self) -> None:
         """Let everything run, and forget the timers."""
@@ -65,3 +75,17 @@ class Sleepers:
         port = process.port if process.address is None else process.address[1]
         if port is not None and waiting_count(port):
             self.release(process)
+
+
+def _end_of(leaf: Stopped) -> int:
+    """A descriptor that can be read when a process has ended, whosever child it is; -1: none."""
+    if sys.platform != "linux":
+        return -1
+    try:
+        end = os.pidfd_open(leaf.pid)
+    except OSError:
+        return -1  # it has ended, descriptors are used up, or the kernel is older than 5.3
+    if started_at(leaf.pid) == leaf.since and state_of(leaf.pid) != "Z":  # had ended long before
+        return end
+    os.close(end)
+    return -1
