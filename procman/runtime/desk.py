@@ -211,7 +211,7 @@ class Desk:
         names = [name for name in self._targets(request) if name in self._boots.by_dyno]
         self._supervisor.perform(self._fleet.wake(self._supervisor.now, names))
         for name in names:
-            self._boots.send(name, number)
+            self._supervisor.send(name, number)
         return {"dynos": names}
 
     async def _wait(self, request: Request) -> Answer:

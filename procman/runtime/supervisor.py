@@ -173,6 +173,13 @@ class Supervisor:
             return None
         return self.front.keeps_awake(process, lately=lately)
 
+    def send(self, name: str, number: int) -> None:
+        """Send a signal by hand. It lets the whole group run, so who is held is released first, and
+        heartbeats are renewed: gunicorn's arbiter would kill workers that were only asleep.
+        """
+        self._sleepers.release(self._boots.by_dyno[name])
+        self._boots.send(name, number)
+
     def end(self, status: int, why: str, *, kill: bool) -> None:
         """End the app."""
         self._hub.say(why)

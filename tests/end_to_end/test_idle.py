@@ -116,6 +116,22 @@ def test_gunicorn_loses_no_worker_however_long_it_sleeps(
     site.stop()
 
 
+@pytest.mark.parametrize("server", ["gunicorn sync", "gunicorn gthread"])
+def test_a_signal_to_gunicorn_asleep_loses_no_worker(sandbox: Sandbox, server: str) -> None:
+    """As a rotation of logs sends it, to whatever runs."""
+    require(server)
+    sandbox.write(".env", "GUNICORN_CMD_ARGS=-t 3\n")
+    site = routed(sandbox, SERVERS[server], more=CLOCK)
+    before = site.get()
+    site.sleep()
+    let_time_pass(site)
+    site.done("signal", "USR1", "web")
+    site.app.until("Handling signal: usr1")
+    assert site.get() == before
+    assert "WORKER TIMEOUT" not in site.app.text
+    site.stop()
+
+
 @pytest.mark.parametrize("way", WAYS, ids=["routed", "direct", "shared"])
 def test_a_server_that_ends_after_a_wake_is_replaced_at_once(sandbox: Sandbox, way: Start) -> None:
     """By its parent: a server that reloads itself after a save, a worker that has had its day."""
