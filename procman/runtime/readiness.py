@@ -57,6 +57,11 @@ async def wait_until_ready(
             assert_never(check)
 
 
+async def find_address(process: Process, boots: Boots) -> None:
+    """Note where a routed boot listens, once it does, which was ready by another sign."""
+    await _wait_for_port(process, boots, is_routed=True)
+
+
 def pauses(first: float, longest: float) -> Iterator[float]:
     """Seconds between looks: a tenth more each, until the boot has taken longer than it may."""
     pause, past = first, 0.0

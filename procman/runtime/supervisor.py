@@ -25,13 +25,13 @@ from procman.core.dyno import (
     Thaw,
 )
 from procman.core.fleet import Fleet, ProcessType
-from procman.core.readiness import Spawned
+from procman.core.readiness import Http, Port, Spawned
 from procman.runtime.boots import CANNOT_EXECUTE, Boots
 from procman.runtime.front import Front
 from procman.runtime.intake import Intake
 from procman.runtime.loghub import LogHub
 from procman.runtime.process import Process
-from procman.runtime.readiness import wait_until_ready
+from procman.runtime.readiness import find_address, wait_until_ready
 from procman.runtime.sleepers import Sleepers
 
 
@@ -294,14 +294,26 @@ class Supervisor:
         of_type = self.fleet.types[process.dyno.rpartition(".")[0]]
         if isinstance(of_type.ready, Spawned):
             self._facts.append(Ready(process.dyno, process.boot))
-        else:
+        if of_type.policy.routed or not isinstance(of_type.ready, Spawned):
             self._checking[process.pid] = self._checks.create_task(self._check(of_type, process))
 
     async def _check(self, of_type: ProcessType, process: Process) -> None:
         is_routed = of_type.policy.routed
         await wait_until_ready(of_type.ready, process, self._boots, is_routed=is_routed)
+        if not isinstance(of_type.ready, Spawned):
+            self.report(Ready(process.dyno, process.boot))
+        if is_routed and not isinstance(of_type.ready, Port | Http) and process.address is None:
+            await find_address(process, self._boots)
+            self._tell_where(process)
         self._checking.pop(process.pid, None)
-        self.report(Ready(process.dyno, process.boot))
+
+    def _tell_where(self, process: Process) -> None:
+        """It was ready by another sign before it listened, and may do so elsewhere."""
+        dyno = self.fleet.dynos.get(process.dyno)
+        if dyno is None or dyno.boot != process.boot or self.front is None:
+            return
+        if dyno.state in (State.UP, State.SUSPENDED):
+            self.front.up(process)
 
     def _tick(self) -> None:
         self._timer = None

@@ -366,3 +366,16 @@ def test_a_host_that_is_not_here_is_an_error_that_names_it(sandbox: Sandbox, hos
     assert f"the router cannot listen on {host}: " in refused.text
     assert "hint: --host takes" in refused.text
     assert "Traceback" not in refused.text
+
+
+@pytest.mark.parametrize("ready", ["spawned", "delay:10ms", "exec:true", "log:begin"])
+def test_a_dyno_that_is_ready_before_it_listens_elsewhere_is_found(
+    sandbox: Sandbox, ready: str
+) -> None:
+    """As one whose port is looked for."""
+    sandbox.write("procman.toml", f'[types.web]\nready = "{ready}"\n')
+    command = f"echo begin; sleep 0.3; exec {PYTHON} -m http.server -b 127.0.0.1 {free_port()}"
+    site = start_site(sandbox, command)
+    assert site.get()[0] == 200
+    site.app.until("requests are led there")
+    site.stop()
