@@ -16,7 +16,6 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from procman.runtime.sleepers import HOLD
 from tests.end_to_end.conftest import PATIENCE, Sandbox
 from tests.end_to_end.web import (
     GUNICORN,
@@ -129,22 +128,6 @@ def test_a_signal_to_gunicorn_asleep_loses_no_worker(sandbox: Sandbox, server: s
     site.app.until("Handling signal: usr1")
     assert site.get() == before
     assert "WORKER TIMEOUT" not in site.app.text
-    site.stop()
-
-
-@pytest.mark.parametrize("way", WAYS, ids=["routed", "direct", "shared"])
-def test_a_server_that_ends_after_a_wake_is_replaced_at_once(sandbox: Sandbox, way: Start) -> None:
-    """By its parent: a server that reloads itself after a save, a worker that has had its day."""
-    require("gunicorn")
-    site = way(sandbox, GUNICORN)
-    first = site.get()[1]
-    site.sleep()
-    assert site.get()[1] == first
-    time.sleep(0.7)  # later than it is looked whether the parent is the one that accepts
-    killed = time.monotonic()
-    os.kill(int(first.split()[1]), signal.SIGKILL)
-    assert site.get()[1] not in ("", first)
-    assert time.monotonic() - killed < HOLD / 2
     site.stop()
 
 
