@@ -196,8 +196,11 @@ def the_clock_jumps(world: World) -> str:
 
 
 def the_procfile_is_rewritten(world: World) -> str:
-    """As an editor does, by a careless hand; the app runs on as it was asked to."""
-    texts = ["", "web\n", "\0\xff", "web: exit 1\nweb: exit 2\n", f"other: {DYNO} worker\n"]
+    """As an editor does, by a careless hand; the app runs on as it was asked to. A type that comes
+    in between gets the ports of the one after it, and goes again.
+    """
+    more = PROCFILE.replace("worker:", f"other: {DYNO} worker\nworker:")
+    texts = ["", "web\n", "\0\xff", "web: exit 1\nweb: exit 2\n", more, more]
     text = world.chance.choice(texts)
     file = world.root / "Procfile"
     file.write_text(text, encoding="latin-1")
