@@ -200,9 +200,9 @@ class Desk:
     def _port_of(self, name: str) -> int | None:
         """Where it was found to listen, else where it was told to."""
         process = self._process_of(name)
-        if process is None:
+        if process is None or process.reached_at is None:
             return self._boots.port_of(name)
-        return process.port if process.address is None else process.address[1]
+        return process.reached_at[1]
 
     def _signal(self, request: Request) -> Answer:
         number = int(request.number("number") or 0)

@@ -63,12 +63,12 @@ class Direct:
     def up(self, process: Process) -> None:
         """From now on connections to the one that may sleep count also when they have gone."""
         idle = self._supervisor.fleet.types[WEB].policy.idle
-        if process.dyno != LONE or process.port is None or idle is Idle.OFF or not IS_LINUX:
+        at = process.reached_at
+        if process.dyno != LONE or at is None or idle is Idle.OFF or not IS_LINUX:
             return
         self._forget_endings()
-        port = (process.address or ("", process.port))[1]
         try:
-            self._endings = Endings(port)
+            self._endings = Endings(at[1])
         except OSError:
             pass  # no netlink in this sandbox: what is seen at the time to sleep must do
 

@@ -53,6 +53,13 @@ class Process:
     release: str | None = None
     copy: Belonging | None = None
 
+    @property
+    def reached_at(self) -> tuple[str, int] | None:
+        """Where it listens as far as is known: on its port, unless it was found elsewhere."""
+        if self.address is None and self.port is not None:
+            return "127.0.0.1", self.port
+        return self.address
+
 
 @dataclass(frozen=True, slots=True)
 class Command:

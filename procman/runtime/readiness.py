@@ -154,7 +154,7 @@ def _warning(process: Process, elsewhere: Address, *, is_routed: bool) -> str:
 
 async def _wait_for_http(process: Process, path: str) -> None:
     for pause in pauses(0.010, 0.5):
-        host, port = process.address or ("127.0.0.1", process.port or 0)
+        host, port = process.reached_at or ("127.0.0.1", 0)
         try:
             async with asyncio.timeout(ONE_TRY):
                 if 100 <= await _get(host, port, path) < 400:

@@ -72,8 +72,7 @@ class Sleepers:
             self.release(process)
 
     def _look(self, process: Process) -> None:
-        port = process.port if process.address is None else process.address[1]
-        if port is not None and waiting_count(port):
+        if process.reached_at is not None and waiting_count(process.reached_at[1]):
             self.release(process)
 
 

@@ -303,8 +303,10 @@ class Supervisor:
         if not isinstance(of_type.ready, Spawned):
             self.report(Ready(process.dyno, process.boot))
         if is_routed and not isinstance(of_type.ready, Port | Http) and process.address is None:
+            taken_for = process.reached_at
             await find_address(process, self._boots)
-            self._tell_where(process)
+            if process.reached_at != taken_for:  # or whom it serves there would be cut off
+                self._tell_where(process)
         self._checking.pop(process.pid, None)
 
     def _tell_where(self, process: Process) -> None:

@@ -45,9 +45,8 @@ class Web:
 
     def up(self, process: Process) -> None:
         """A boot may be leased, where it listens."""
-        if process.dyno.rpartition(".")[0] == WEB and process.port is not None:
-            host, port = process.address or ("127.0.0.1", process.port)
-            self.router.add(Backend(process.dyno, process.boot, host, port))
+        if process.dyno.rpartition(".")[0] == WEB and process.reached_at is not None:
+            self.router.add(Backend(process.dyno, process.boot, *process.reached_at))
 
     def drain(self, dyno: str, boot: int) -> None:
         """No more leases for it."""

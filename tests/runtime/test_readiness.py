@@ -11,9 +11,11 @@ import socket
 import sys
 from collections.abc import Awaitable, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from procman.core.dyno import Policy
 from procman.core.fleet import Fleet, ProcessType
 from procman.core.readiness import (
     Delay,
@@ -29,6 +31,7 @@ from procman.errors import InputError
 from procman.runtime import orphans, readiness
 from procman.runtime.blueprint import free_ports
 from procman.runtime.boots import Boots
+from procman.runtime.front import Front
 from procman.runtime.guardian import Guardian
 from procman.runtime.listening import Listening, listening_sockets
 from procman.runtime.loghub import LogHub, Source
@@ -388,6 +391,49 @@ def test_what_ends_a_supervised_block_is_raised_as_it_is_and_ends_the_checks(
         asyncio.run(patiently(story()))
     assert ended(asked[0])
     assert ground.boots.probes == set()
+
+
+class Told:
+    """A front that remembers what is told to it."""
+
+    def __init__(self) -> None:
+        self.ups: list[tuple[str, int] | None] = []
+
+    def up(self, process: Process) -> None:
+        """Ready, and reached there."""
+        self.ups.append(process.reached_at)
+
+    def changed(self) -> None:
+        """It does not look."""
+
+    def gone(self, dyno: str, boot: int) -> None:
+        """Nor does it lease."""
+
+
+@pytest.mark.parametrize("is_elsewhere", [False, True])
+def test_a_router_is_told_again_of_who_was_ready_early_only_where_it_listens_elsewhere(
+    ground: Ground, is_elsewhere: bool
+) -> None:
+    """It would take it for another, and cut off whom it serves there already."""
+    host = "127.0.0.2" if is_elsewhere else "127.0.0.1"
+    (ground.root / "script.py").write_text(LISTEN_LATER.replace("127.0.0.1", host))
+    ground.command = f"{sys.executable} script.py; true"
+    fleet = Fleet({"db": ProcessType("db", "", Policy(routed=True), ready=Spawned())})
+    front = Told()
+
+    async def story() -> None:
+        async with Supervisor(fleet, ground.boots, ground.hub) as supervisor:
+            supervisor.front = cast(Front, front)
+            supervisor.perform(fleet.scale({"db": 1}, supervisor.now))
+            (process,) = ground.boots.by_pid.values()
+            assert front.ups == [("127.0.0.1", ground.port)]
+            await asyncio.to_thread(ground.go)
+            while process.address is None:
+                assert process.pid in ground.boots.by_pid
+                await asyncio.sleep(0)
+
+    asyncio.run(patiently(story()))
+    assert front.ups[1:] == ([(host, ground.port)] if is_elsewhere else [])
 
 
 # --- the others ---
