@@ -40,12 +40,13 @@ def plan(
     asked: Sequence[str],
     *,
     any_port: bool = False,
-    front_stays: bool = False,
+    before: App | None = None,
     say: Callable[[str], None] = on_standard_error,
 ) -> App:
     """What `start TYPE…` runs, on free ports with `any_port` unless `-p` says otherwise.
 
-    `front_stays`: it follows one whose router, or shared socket, goes on to have the base port.
+    `before` is the app that it follows while that runs: its router, or shared socket, goes on to
+    have the base port, and free ports stay those that were drawn.
     `say` is told what is odd and no error. Raises InputError with the origin of what is wrong, and
     UsageError where that is an option or in `asked`.
     """
@@ -64,9 +65,12 @@ def plan(
     json = settings.choice("log_format", ("text", "json")) == "json"
     pty = settings.maybe_flag("pty")
     has_one_port = wants_router or is_shared
+    front_stays = before is not None and before.has_front
     places = _port_order(types, has_one_port, front_stays=front_stays)
-    port_of = free_ports() if base is None else base_ports(base, places)
-    if base is not None:
+    if base is None:
+        port_of = free_ports() if before is None else before.port_of
+    else:
+        port_of = base_ports(base, places)
         numbered = {n: q for n, q in formation.items() if not (has_one_port and n == WEB)}
         _require_ports(numbered, port_of)
     return App(

@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from procman.cli.base_port import AUTO, find_base_port
 from procman.cli.plan import plan, unsaid
 from procman.cli.release_option import CURRENT
 from procman.core.procfile import Procfile
@@ -19,7 +18,7 @@ from procman.runtime.releases.released import Released, expand_release
 from procman.runtime.slugs.store import SlugStore
 
 if TYPE_CHECKING:
-    from procman.runtime.blueprint import App, PortOf
+    from procman.runtime.blueprint import App
     from procman.runtime.inputs import Inputs
 
 
@@ -78,15 +77,11 @@ def plan_release(inputs: Inputs, asked: Sequence[str], name: str) -> App:
     release = find_release(inputs.root, name)
     released = expand(inputs.root, release)
 
-    def plan_it(release: Release, released: Released, *, front_stays: bool) -> App:
-        seen = inputs_of(inputs, release)
+    def plan_it(release: Release, released: Released, *, before: App | None) -> App:
         # The release type has run: that it is left out now is nothing to be told.
-        app = plan(seen, asked, front_stays=front_stays, say=unsaid)
-        if find_base_port(seen) is None:
-            app = replace(app, port_of=drawn.setdefault(AUTO, app.port_of))
-        another = partial(plan_it, front_stays=app.has_front)
+        app = plan(inputs_of(inputs, release), asked, before=before, say=unsaid)
+        another = partial(plan_it, before=before or app)
         return replace(app, released=released, plan_release=another)
 
-    drawn: dict[str, PortOf] = {}  # free ports stay those that were drawn
-    app = plan_it(release, released, front_stays=False)
+    app = plan_it(release, released, before=None)
     return replace(app, follows_current=name == CURRENT)

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from procman.cli.base_port import find_base_port
 from procman.cli.options import OPTION_NAMES
 from procman.cli.plan import plan, unsaid
 from procman.cli.problems import show_problems
@@ -47,9 +46,7 @@ def watching(app: App, inputs: Inputs, asked: Mapping[str, object], types: Seque
         fresh.procfile.require_valid()
         show_problems(fresh.procfile, say)
         fresh = replace(fresh, elsewhere=list(inputs.procfile.commands))
-        new = plan(fresh, types, front_stays=app.has_front, say=unsaid)
-        if find_base_port(fresh) is None:
-            new = replace(new, port_of=app.port_of)  # free ports stay those that were drawn
+        new = plan(fresh, types, before=app, say=unsaid)
         return replace(new, watch=follow(fresh))
 
     def follow(seen: Inputs) -> Watch:
