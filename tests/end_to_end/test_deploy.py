@@ -192,33 +192,6 @@ def test_a_type_that_is_renamed_gets_the_port_when_the_old_one_has_ended(app: Re
     site.stop()
 
 
-def test_a_type_that_comes_in_between_gets_the_port_when_the_next_one_has_left_it(
-    app: ReleaseApp,
-) -> None:
-    """There and back: the ports of those that come after it move on by a hundred."""
-    app.sandbox.write("holder.py", HOLDER)
-    holder = f"exec {sys.executable} holder.py"
-    app.sandbox.write("Procfile", f"web: {WEB}\nworker: {holder}\n")
-    app.commit(100)
-    app.done("deploy")
-    site = app.start()
-    site.app.until("bound")
-    app.sandbox.write("Procfile", f"web: {WEB}\nmailer: {holder}\nworker: {holder}\n")
-    app.commit(101)
-    app.done("deploy")
-    shown = {one["dyno"]: one for one in json.loads(site.done("ps", "--json"))["dynos"]}
-    assert {name: one["restarts"] for name, one in shown.items()} == {
-        "web.1": 1,
-        "mailer.1": 0,
-        "worker.1": 1,
-    }
-    assert shown["worker.1"]["port"] == shown["mailer.1"]["port"] + 100
-    app.done("rollback")
-    shown = {one["dyno"]: one for one in json.loads(site.done("ps", "--json"))["dynos"]}
-    assert {name: one["restarts"] for name, one in shown.items()} == {"web.1": 2, "worker.1": 2}
-    site.stop()
-
-
 def test_a_release_without_web_leaves_the_router_its_port(app: ReleaseApp) -> None:
     """The first of its types would have that where the app is started with it."""
     app.sandbox.write("holder.py", HOLDER)

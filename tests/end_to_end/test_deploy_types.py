@@ -73,6 +73,7 @@ def test_types_that_change_places_get_their_ports_when_the_others_have_ended(
     site.app.until("bound")
     release(app, 101, web=WEB, api=HOLD, admin=HOLD)
     assert restarts(app) == {"web.1": 1, "api.1": 0, "admin.1": 1}
+    assert site.row("admin.1")["port"] == site.port + 200
     release(app, 102, web=WEB, admin=HOLD, api=HOLD)
     assert restarts(app) == {"web.1": 2, "admin.1": 2, "api.1": 1}
     app.done("rollback", "v1")

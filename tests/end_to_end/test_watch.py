@@ -240,20 +240,6 @@ def test_a_type_that_the_call_named_may_go(sandbox: Sandbox) -> None:
     site.stop()
 
 
-def test_a_type_that_comes_before_another_gets_its_port_when_that_has_ended(
-    sandbox: Sandbox,
-) -> None:
-    """Neither crashes for it."""
-    sandbox.write("holder.py", HOLDER)
-    hold = f"exec {sys.executable} holder.py"
-    site = start(sandbox, others=f"admin: {hold}\n")
-    site.app.until("bound")
-    sandbox.save("Procfile", f"web: {WEB}\napi: {hold}\nadmin: {hold}\n")
-    site.app.until("| bound", 3)
-    assert (site.row("api.1")["restarts"], site.row("admin.1")["restarts"]) == (0, 1)
-    site.stop()
-
-
 def test_settings_hold_from_their_save_on(sandbox: Sandbox) -> None:
     """A quantity, a type's variables; what is no setting is told, and changes nothing."""
     site = start(sandbox, others=f"worker: {WORKER}\n")
