@@ -61,15 +61,13 @@ def test_what_a_shell_leads_has_its_grace_on_a_terminal_as_well(sandbox: Sandbox
     sandbox.write(
         "server.py",
         "import signal, sys, time\n"
-        "def end(*_):\n"
-        "    print('finishing', flush=True)\n"
-        "    time.sleep(0.3)\n"
-        "    print('finished', flush=True)\n"
-        "    sys.exit()\n"
-        "signal.signal(signal.SIGTERM, end)\n"
+        # A handler would miss what comes just before `pause`, or in the midst of a print.
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})\n"
         "print('ready', sys.stdout.isatty(), flush=True)\n"
-        "while True:\n"
-        "    signal.pause()\n",
+        "signal.sigwait({signal.SIGTERM})\n"
+        "print('finishing', flush=True)\n"
+        "time.sleep(0.3)\n"
+        "print('finished', flush=True)\n",
     )
     sandbox.write("Procfile", "a: cd . && python3 server.py\n")
     with at_keyboard(procman("start"), sandbox.root) as terminal:
